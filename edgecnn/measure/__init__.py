@@ -1,0 +1,1 @@
+"""Device-safe half: scores, intervals and comparisons; numbers only, never printing."""

@@ -1,0 +1,1 @@
+"""Device-safe half: standard library, numpy, pillow and one inference engine; never torch."""

@@ -1,0 +1,129 @@
+"""Runs .tflite files: the only module that imports a TFLite interpreter.
+
+ai-edge-litert is preferred; tflite-runtime, its predecessor, is what 32-bit ARM can get.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.runtime.manifest import Image
+from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
+from edgecnn.runtime.runner import Runner
+
+INTERPRETERS = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tflite-runtime": ("tflite_runtime", "tflite-runtime")}
+SMALLEST = 64  # bytes; a FlatBuffer with one tensor is larger
+
+
+def _interpreter() -> tuple[Any, str]:
+    """The Interpreter class and the name and version of the engine. Raises UsageError when there is none."""
+    reasons = []
+    for name, (package, distribution) in INTERPRETERS.items():
+        try:
+            module = importlib.import_module(f"{package}.interpreter")
+        except ImportError as error:
+            reasons.append(f"{package}: {error}")
+            continue
+        return module.Interpreter, f"{name} {version(distribution)}"
+    raise UsageError(
+        f"running a .tflite file needs a TFLite interpreter, and none can be imported ({'; '.join(reasons)}); "
+        "run: pip install ai-edge-litert (32-bit ARM: tflite-runtime, on Python 3.11)"
+    )
+
+
+class LiteRTRunner(Runner):
+    """A .tflite classifier: one image input of rank 4, one output [batch, classes].
+
+    A file whose batch is dynamic is resized when the batch changes, and only then; a file with a fixed batch of 1
+    is run image by image. Raises BadFileError for anything else.
+    """
+
+    format = "tflite"
+
+    def __init__(self, path: Path, image: Image | None, threads: int) -> None:
+        interpreter, self.engine = _interpreter()
+        self.path = path
+        with path.open("rb") as file:
+            head = file.read(SMALLEST)
+        if len(head) < SMALLEST or head[4:8] != b"TFL3":
+            raise BadFileError(f"{path} is not a TFLite file (no 'TFL3' mark); copy it again or give another file")
+        try:
+            self._interpreter = interpreter(model_path=str(path), num_threads=threads)
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        except (ValueError, RuntimeError) as error:
+            raise self._broken(error) from error
+        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0]["shape"]) != 4:
+            raise BadFileError(f"{path} is no image classifier: it needs one input of rank 4 and one output")
+        self.input = self._input_spec(inputs[0], image)
+        self.output = self._output_spec(outputs[0])
+        self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
+        self._dynamic = inputs[0].get("shape_signature", inputs[0]["shape"])[0] == -1
+        self._batch = int(inputs[0]["shape"][0])
+        if not self._dynamic and self._batch != 1:
+            raise BadFileError(f"{path} has a fixed batch of {self._batch}; export it with a dynamic batch or with 1")
+        try:
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise self._broken(error) from error
+        shape = self._interpreter.get_output_details()[0]["shape"]
+        if len(shape) != 2:
+            raise BadFileError(f"{path} is no image classifier: its output is {list(shape)}, not [batch, classes]")
+        self.classes = int(shape[1])
+
+    def run(self, tensor: np.ndarray) -> np.ndarray:
+        pieces = [tensor] if self._dynamic else [tensor[index : index + 1] for index in range(len(tensor))]
+        try:
+            results = [self._run(piece) for piece in pieces]
+        except (ValueError, RuntimeError) as error:
+            raise self._broken(error) from error
+        result = results[0] if len(results) == 1 else np.concatenate(results)
+        if result.shape != (len(tensor), self.classes):
+            raise BadFileError(
+                f"{self.path} gave {list(result.shape)} for {len(tensor)} images of {self.classes} classes; "
+                "it says its batch is dynamic, but it is not"
+            )
+        return result
+
+    def close(self) -> None:
+        del self._interpreter
+
+    def _run(self, tensor: np.ndarray) -> np.ndarray:
+        if len(tensor) != self._batch:
+            self._interpreter.resize_tensor_input(self._input_index, tensor.shape)
+            self._interpreter.allocate_tensors()
+            self._batch = len(tensor)
+        self._interpreter.set_tensor(self._input_index, tensor)
+        self._interpreter.invoke()
+        output: np.ndarray = self._interpreter.get_tensor(self._output_index)
+        return output
+
+    def _input_spec(self, details: dict[str, Any], image: Image | None) -> InputSpec:
+        offset, divisor = (INPUT_OFFSET, INPUT_DIVISOR) if image is None else (image.offset, image.divisor)
+        height, width, channels = (int(size) for size in details["shape"][1:])
+        try:
+            return InputSpec(height, width, channels, "NHWC", *_quantization(details), offset, divisor)
+        except UsageError as error:
+            raise BadFileError(f"{self.path}: input {error}") from error
+
+    def _output_spec(self, details: dict[str, Any]) -> OutputSpec:
+        try:
+            return OutputSpec(*_quantization(details))
+        except UsageError as error:
+            raise BadFileError(f"{self.path}: output {error}") from error
+
+    def _broken(self, error: Exception) -> BadFileError:
+        reason = " ".join(str(error).split())
+        return BadFileError(f"{self.path} cannot be run: {reason}; it is truncated, damaged or not for this engine")
+
+
+def _quantization(details: dict[str, Any]) -> tuple[str, float, int]:
+    """(dtype, scale, zero point) of a tensor; the interpreter gives scale 0 for what is not quantized."""
+    dtype = np.dtype(details["dtype"]).name
+    scale, zero_point = details["quantization"]
+    return (dtype, 1.0, 0) if dtype == "float32" else (dtype, float(scale), int(zero_point))

@@ -1,0 +1,73 @@
+"""Intervals that cover as often as they say, and tests against published or counted values."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+
+from edgecnn.errors import UsageError
+from edgecnn.measure.stats import agreement, mcnemar, paired_change, wilson
+
+
+def test_wilson_against_a_published_example() -> None:
+    # R. G. Newcombe, Statistics in Medicine 17 (1998) 857-872, table I: 81 of 263, method 3.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(20, 20).high == 1.0
+
+
+@pytest.mark.parametrize(
+    ("images", "only_first", "only_second"),
+    [(300, 0.002, 0.002), (300, 0.02, 0.005), (1000, 0.002, 0.002), (1000, 0.02, 0.005), (1000, 0.004, 0.001),
+     (1000, 0.05, 0.05), (10_000, 0.001, 0.004), (10_000, 0.1, 0.15)],
+)  # fmt: skip
+def test_paired_interval_covers_the_true_change(images: int, only_first: float, only_second: float) -> None:
+    shares = [only_first, only_second, 1 - only_first - only_second]
+    tables = np.random.default_rng(0).multinomial(images, shares, 4000)
+    truth = 100 * (only_second - only_first)
+    hits = 0
+    for first, second, _ in tables:
+        low, high = paired_change(int(first), int(second), images)
+        hits += low <= truth <= high
+    # 4,000 tables: three standard errors of a coverage of 0.95 are 0.010
+    assert hits / len(tables) >= 0.935
+
+
+def test_paired_interval_is_not_needlessly_wide() -> None:
+    # Many discordant images: it must come to the plain Wald interval, 1.96 * sqrt(b + c - (c - b)^2 / n) / n.
+    low, high = paired_change(500, 520, 10_000)
+    assert (low + high) / 2 == pytest.approx(0.2, abs=0.001)
+    assert (high - low) / 2 == pytest.approx(100 * 1.96 * np.sqrt(1020 - 0.04) / 10_000, rel=0.002)
+
+
+def test_paired_interval_turns_with_the_models_and_stays_in_range() -> None:
+    low, high = paired_change(3, 9, 100)
+    turned = paired_change(9, 3, 100)
+    assert turned == pytest.approx((-high, -low))
+    assert paired_change(0, 1, 1).high <= 100
+    with pytest.raises(UsageError):
+        paired_change(3, 4, 6)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 5), (1, 9), (6, 16), (30, 30), (59, 6)])
+def test_mcnemar_is_the_exact_binomial_test(first: int, second: int) -> None:
+    total, fewer = first + second, min(first, second)
+    tail = Fraction(sum(comb(total, count) for count in range(fewer + 1)), 2**total)
+    assert mcnemar(first, second) == pytest.approx(float(min(Fraction(1), 2 * tail)), rel=1e-12)
+
+
+def test_mcnemar_known_values_and_large_counts() -> None:
+    assert mcnemar(0, 5) == 0.0625
+    assert mcnemar(6, 16) == pytest.approx(0.0525, abs=5e-5)
+    assert mcnemar(5000, 5000) == 1.0
+    assert mcnemar(5000, 5200) == pytest.approx(0.0487, abs=1e-3)
+    assert mcnemar(0, 20_000) == 0.0
+
+
+def test_agreement() -> None:
+    assert agreement(np.array([1, 2, 3, 4]), np.array([1, 2, 0, 4])) == 0.75
+    with pytest.raises(UsageError, match="not of the same images"):
+        agreement(np.array([1]), np.array([1, 2]))
