@@ -1,0 +1,82 @@
+"""Options that several verbs share, as click decorators, and what ``--json`` promises.
+
+A verb with ``json_option`` gets ``as_json: bool``. When it is true, standard output is kept for the one document
+that ``print_json`` is given: whatever else is written there, by Python, a C library or a child process, goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+_DOCUMENT = "edgecnn.json"
+
+
+def print_json(document: object) -> None:
+    """Make ``document`` the one JSON document of this run; it is printed when the verb ends, also by an error.
+
+    Raises ValueError if it holds NaN or infinity, which JSON has not, and TypeError if it is not JSON data.
+    """
+    click.get_current_context().meta[_DOCUMENT] = json.dumps(document, indent=2, allow_nan=False)
+
+
+@contextmanager
+def _stdout_for_json(meta: dict[str, Any]) -> Iterator[None]:
+    stream = sys.stdout
+    stream.flush()
+    descriptor = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+        os.dup2(descriptor, 1)
+        os.close(descriptor)
+        if _DOCUMENT in meta:
+            print(meta[_DOCUMENT])
+    if _DOCUMENT not in meta:
+        raise RuntimeError("--json was asked for, and the verb ended without print_json()")
+
+
+def _start_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    if value:
+        # The root context is closed on every road out, also when the rest of the line does not parse.
+        ctx.find_root().with_resource(_stdout_for_json(ctx.meta))
+    return value
+
+
+model_option = click.option(
+    "--model", metavar="NAME", required=True, help="The model's name; 'edgecnn models' lists them."
+)
+
+data_option = click.option(
+    "--data",
+    metavar="DATA",
+    default="auto",
+    show_default=True,
+    help="cifar10, digits, a folder with train/CLASS and test/CLASS images, or auto: cifar10 if it can be had, "
+    "else digits.",
+)
+
+out_option = click.option(
+    "--out", metavar="PATH", type=click.Path(path_type=Path), help="Where to write; default: a name after the model."
+)
+
+force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_start_json,
+    help="Print one JSON document on standard output, and everything else on standard error.",
+)

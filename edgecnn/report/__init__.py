@@ -1,0 +1,1 @@
+"""Measurements to text: formatting only, and last."""

@@ -1,0 +1,120 @@
+"""The walls of the house: device-safe rooms need nothing heavy, and a room imports only what stands above it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgecnn
+
+PACKAGE = Path(edgecnn.__file__).parent
+ROOT = PACKAGE.parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+DEPLOY = sorted((ROOT / "deploy").rglob("*.py"))
+
+# Who may import whom. A room is the longest dotted name listed here that a module lies in.
+DEVICE = {"errors", "runtime", "measure"}
+HOUSE = {
+    "errors": set(),
+    "runtime": {"errors"},
+    "measure": {"errors", "runtime"},
+    "data": DEVICE,
+    "models": DEVICE,
+    "quantize.recipe": DEVICE,
+    "checkpoint": DEVICE | {"data", "models", "quantize.recipe"},
+    "evaluate": DEVICE | {"data", "models", "quantize.recipe", "checkpoint"},
+    "train": DEVICE | {"data", "models", "quantize.recipe", "checkpoint", "evaluate"},
+}
+HOUSE["quantize"] = HOUSE["train"] | {"train"}
+HOUSE["export"] = HOUSE["quantize"] | {"quantize"}
+HOUSE["report"] = {"errors", "measure"}
+HOUSE["cli"] = HOUSE["export"] | {"export", "report"}
+HOUSE["__main__"] = {"cli"}
+HOUSE["__init__"] = set()
+
+# What a board has: the standard library and the light install. Everything that follows is absent there.
+BLOCKED = """
+import sys
+blocked = {
+    "torch", "torchvision", "torchao", "torch_pruning", "tensorflow", "keras", "jax", "jaxlib", "litert_torch",
+    "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "safetensors",
+    "sklearn", "scipy", "matplotlib", "transformers", "pytest", "jsonschema",
+}
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Wall())
+"""
+WALK = """
+import importlib, pkgutil
+import edgecnn.errors, edgecnn.runtime, edgecnn.measure
+for room in (edgecnn.runtime, edgecnn.measure):
+    for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+        importlib.import_module(module.name)
+        print(module.name)
+"""
+
+
+def dotted(file: Path) -> str:
+    """``edgecnn/runtime/files.py`` -> ``runtime.files``; a package's ``__init__`` has the package's name."""
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def room(module: str) -> str:
+    """The room that a dotted name below ``edgecnn`` lies in; '' for one that is not in the house."""
+    inside = [name for name in HOUSE if module == name or module.startswith(name + ".")]
+    return max(inside, key=len, default="")
+
+
+def imported(file: Path) -> set[str]:
+    """Dotted names below ``edgecnn`` that a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("edgecnn.") for name in names if name.startswith("edgecnn.")} - {"__version__"}
+
+
+def test_device_safe_rooms_import_where_nothing_heavy_is_installed():
+    run = subprocess.run([sys.executable, "-c", BLOCKED + WALK], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    expected = {"edgecnn." + dotted(file) for file in FILES if dotted(file).startswith(("runtime.", "measure."))}
+    assert set(run.stdout.split()) == expected
+
+
+def test_the_command_line_starts_where_nothing_heavy_is_installed():
+    start = "from edgecnn.cli.main import main\nsys.exit(main(['--help']))"
+    run = subprocess.run([sys.executable, "-c", BLOCKED + start], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("file", FILES, ids=dotted)
+def test_a_room_imports_only_what_stands_above_it(file):
+    home = room(dotted(file))
+    assert home, f"{file} is in no room of the house: add it to the table"
+    wrong = {name for name in imported(file) if room(name) not in HOUSE[home] | {home}}
+    assert not wrong, f"{home} may import only {sorted(HOUSE[home])}"
+
+
+def test_what_goes_onto_a_board_imports_only_device_safe_rooms():
+    wrong = {(file.name, name) for file in DEPLOY for name in imported(file) if room(name) not in DEVICE}
+    assert not wrong
+
+
+@pytest.mark.parametrize("file", FILES, ids=dotted)
+def test_public_names_have_docstrings(file):
+    tree = ast.parse(file.read_text("utf-8"))
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    public = [node for node in tree.body if isinstance(node, definitions) and not node.name.startswith("_")]
+    bare = [node.name for node in public if not ast.get_docstring(node)]
+    assert not bare
+    assert ast.get_docstring(tree) or not tree.body, "the module says nothing about itself"
