@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,23 +50,32 @@ class Score:
 
 
 def score(model: Runner | Predict, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Score:
-    """Score a Runner, or a function from images to logits [n, classes], on (images, labels) batches.
+    """Score one Runner, or a function from images to logits [n, classes]; see score_together."""
+    return score_together({"": model}, batches)[""]
+
+
+def score_together(
+    models: Mapping[str, Runner | Predict], batches: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> dict[str, Score]:
+    """Score several models on (images, labels) batches in one pass over them.
 
     Images are uint8 [n, height, width, channels]; a batch is let go before the next is asked for, so memory does
     not grow with their number. Equal logits count for the earlier class. Raises UsageError when there are no
     images, or when a logit is not a number.
     """
-    predictions: list[np.ndarray] = []
+    predictions: dict[str, list[np.ndarray]] = {name: [] for name in models}
     truths: list[np.ndarray] = []
     for images, labels in batches:
-        logits = model(images) if callable(model) else predict(model, images)
-        if np.isnan(logits).any():
-            raise UsageError("the model gave NaN as a logit; it cannot be scored, find the layer or the file at fault")
-        predictions.append(logits.argmax(axis=1).astype(np.int64))
+        for name, model in models.items():
+            logits = model(images) if callable(model) else predict(model, images)
+            if np.isnan(logits).any():
+                raise UsageError(f"model {name} gave NaN as a logit; it cannot be scored, find the layer at fault")
+            predictions[name].append(logits.argmax(axis=1).astype(np.int64))
         truths.append(np.asarray(labels, np.int64))
     if not truths:
         raise UsageError("there are no images to score on; give a data set or a sample with at least one")
-    return Score(np.concatenate(predictions), np.concatenate(truths))
+    labels = np.concatenate(truths)
+    return {name: Score(np.concatenate(parts), labels) for name, parts in predictions.items()}
 
 
 def confusion(score: Score, classes: int) -> np.ndarray:

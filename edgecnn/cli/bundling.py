@@ -1,0 +1,163 @@
+"""What ``quantize`` and ``export`` share: loading the model, making the bundle, and the table at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecnn.cli.options import print_json
+from edgecnn.errors import CheckFailedError
+
+if TYPE_CHECKING:
+    from edgecnn.export.judge import Judged
+    from edgecnn.export.source import Source
+    from edgecnn.quantize.recipe import Recipe
+
+weights_option = click.option(
+    "--weights", type=click.Path(path_type=Path), help="A .safetensors file. Default: the weights that ship."
+)
+broken_option = click.option(
+    "--on-broken", default="refuse", show_default=True, help="Unreadable images of a folder: refuse or skip."
+)
+passes_option = click.option(
+    "--passes", metavar="NAMES", help="Rewrites of the TFLite graph, with commas, or 'none'. Default: fastest on x86."
+)
+
+
+def split_names(text: str) -> list[str]:
+    """The names in a comma-separated option; 'none' and the empty text name nothing."""
+    return [] if text == "none" else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def say(line: str) -> None:
+    """Tell the person waiting what is being done."""
+    click.echo(line, err=True)
+
+
+def run(
+    *,
+    model: str,
+    weights: Path | None,
+    data: str,
+    on_broken: str,
+    recipe: Recipe,
+    formats: str,
+    passes: str | None,
+    engine: str | None,
+    calibration: int,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Everything after the options of ``quantize`` and ``export`` are read."""
+    from edgecnn.export.bundle import write_bundle
+    from edgecnn.export.drafts import orders
+    from edgecnn.export.torchscript import DEFAULT_ENGINE
+    from edgecnn.quantize.passes import check_names
+    from edgecnn.runtime.files import refuse_existing
+
+    rewrites = None if passes is None else check_names(split_names(passes))
+    wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
+    source = load_source(model, weights, data, on_broken, calibration)
+    folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}")
+    refuse_existing(folder, force)
+    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
+    failures = [each for each in judged if each.failure is not None]
+    if as_json:
+        print_json(document(judged, recipe, source, folder))
+    else:
+        click.echo(text(judged, source, folder))
+    if failures:
+        raise CheckFailedError(f"{len(failures)} of {len(judged)} files failed: {failures[0].failure}")
+
+
+def load_source(model: str, weights: Path | None, data: str, on_broken: str, calibration: int) -> Source:
+    """The model and its data. Raises UsageError for names and files that are not there or do not fit."""
+    from edgecnn import checkpoint, models
+    from edgecnn.data import registry
+    from edgecnn.errors import UnknownNameError
+    from edgecnn.export.source import Source, find_weights
+
+    if model not in models.names():
+        raise UnknownNameError("model", model, models.names())
+    loaded = None if weights is None else checkpoint.load_model(weights, model)
+    image = None
+    if loaded is not None:
+        arguments = loaded[1].arguments
+        image = (*arguments.image_size, arguments.in_channels)
+    dataset = registry.load(data, image=image, on_broken=on_broken)
+    if dataset.note:
+        click.secho(dataset.note, err=True, bold=True)
+    network, header = loaded or find_weights(model, dataset)
+    return Source(network, header, dataset, calibration)
+
+
+def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
+    """The JSON document; accuracies and agreements are shares 0 to 1, changes are points."""
+    from edgecnn.export.judge import comparison
+
+    rows = []
+    for each in judged:
+        row: dict[str, Any] = {
+            "file": each.file, "format": each.order.format, "recipe": each.order.recipe.name,
+            "milliseconds": round(each.milliseconds), "failure": each.failure, "passes": list(each.rewrites),
+        }  # fmt: skip
+        if each.artifact is not None and each.score is not None:
+            row |= {
+                "bytes": each.artifact.bytes, "accuracy": each.score.accuracy, "images": each.score.images,
+                "gate": each.artifact.gate, "engine": each.artifact.engine,
+            }  # fmt: skip
+        against = comparison(judged, each.file)
+        if against is not None:
+            row |= {
+                "change_points": against.change, "change_interval_points": list(against.interval),
+                "agreement": against.agreement,
+            }  # fmt: skip
+        rows.append(row)
+    main = next(row for row in rows if row["recipe"] == recipe.name)
+    floats = next((row for row in rows if row["recipe"] == "float32" and "accuracy" in row), None)
+    return {
+        "model": source.header.model,
+        "dataset": source.dataset.name,
+        "note": source.dataset.note,
+        "bundle": str(folder),
+        "agreement": main.get("agreement"),
+        "float": floats,
+        "quantized": main,
+        "files": rows,
+    }
+
+
+def text(judged: list[Judged], source: Source, folder: Path) -> str:
+    """What a person reads."""
+    from edgecnn.export.judge import comparison
+    from edgecnn.report.table import table
+
+    rows, failures = [], []
+    for each in judged:
+        start = [each.file, each.order.recipe.name]
+        took = f"{each.milliseconds:,.0f}"
+        if each.artifact is None or each.score is None:
+            rows.append([*start, "-", "FAILED", "-", "-", "-", took])
+            failures.append(f"{each.file}: {each.failure}")
+            continue
+        against = comparison(judged, each.file)
+        change, agreement = "-", "-"
+        if against is not None and against.first is not against.second:
+            low, high = against.interval
+            change, agreement = f"{against.change:+.2f} ({low:+.2f} to {high:+.2f})", f"{100 * against.agreement:.2f} %"
+        accuracy = f"{100 * each.score.accuracy:.2f} %"
+        rows.append([*start, f"{each.artifact.bytes:,}", accuracy, str(each.score.images), change, agreement, took])
+    headers = ["file", "recipe", "bytes", "accuracy", "images", "change in points (95 %)", "agreement", "ms to make"]
+    note = [source.dataset.note] if source.dataset.note else []
+    return "\n".join([
+        *note,
+        f"{source.header.model} on {source.dataset.name}; change and agreement against the float32 TFLite file",
+        "",
+        table(headers, rows, "llrrrrrr"),
+        "",
+        *failures,
+        f"bundle {folder}",
+    ])  # fmt: skip

@@ -1,0 +1,101 @@
+"""Augmentation of whole uint8 batches on the device that trains.
+
+Every function takes and gives uint8 [n, height, width, channels] on any torch device, draws all it needs from
+one generator, and works on groups of images at a time: an image-by-image loop in Python would starve the
+training step (``benchmarks/augmentation.py`` measures the difference).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from edgecnn.errors import UsageError
+from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET
+
+GREY = INPUT_OFFSET  # what padding and cutout fill with: exactly zero after normalization
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a training batch, in this order: shift, flip, cut out.
+
+    ``shift``: images move by up to this many pixels each way (a crop after padding). ``flip``: mirrored left to
+    right, each with probability 1/2. ``cutout``: side of a grey square at a random centre, in pixels, 0 for none.
+    """
+
+    shift: int = 4
+    flip: bool = True
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shift < 0 or self.cutout < 0:
+            raise UsageError(f"{self}: shift and cutout are pixels and cannot be negative")
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Augment uint8 [n, height, width, channels]; the same generator state gives the same images."""
+        if self.shift:
+            images = shift(images, self.shift, generator)
+        if self.flip:
+            images = flip(images, generator)
+        if self.cutout:
+            images = cutout(images, self.cutout, generator)
+        return images
+
+
+def _draw(count: int, high: int, like: Tensor, generator: Generator) -> Tensor:
+    """int64 [count] in 0..high-1. Drawn on the generator's device so that every device sees the same numbers."""
+    return torch.randint(high, (count,), generator=generator, device=generator.device).to(like.device)
+
+
+def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
+    """Move each image by up to ``pixels`` in both directions, filling with grey.
+
+    One axis after the other, all images with the same offset at once: 2 * (2 * pixels + 1) slice copies.
+    """
+    count, height, width, channels = images.shape
+    offsets = 2 * pixels + 1
+    padded = images.new_full((count, height + 2 * pixels, width, channels), GREY)
+    padded[:, pixels : pixels + height] = images
+    rows = images.new_full((count, height, width + 2 * pixels, channels), GREY)
+    vertical = _draw(count, offsets, images, generator)
+    for offset in range(offsets):
+        chosen = (vertical == offset).nonzero()[:, 0]
+        rows[chosen, :, pixels : pixels + width] = padded[chosen, offset : offset + height]
+    moved = torch.empty_like(images)
+    horizontal = _draw(count, offsets, images, generator)
+    for offset in range(offsets):
+        chosen = (horizontal == offset).nonzero()[:, 0]
+        moved[chosen] = rows[chosen, :, offset : offset + width]
+    return moved
+
+
+def flip(images: Tensor, generator: Generator) -> Tensor:
+    """Mirror half of the images, chosen at random, left to right."""
+    chosen = _draw(len(images), 2, images, generator).nonzero()[:, 0]
+    mirrored = images.clone()
+    mirrored[chosen] = images[chosen].flip(2)
+    return mirrored
+
+
+def cutout(images: Tensor, side: int, generator: Generator) -> Tensor:
+    """Grey out a square of ``side`` pixels around a random centre, clipped at the border (DeVries & Taylor 2017)."""
+    count, height, width, _ = images.shape
+    top = _draw(count, height, images, generator)[:, None] - side // 2
+    left = _draw(count, width, images, generator)[:, None] - side // 2
+    y = torch.arange(height, device=images.device)
+    x = torch.arange(width, device=images.device)
+    inside_y = (y >= top) & (y < top + side)
+    inside_x = (x >= left) & (x < left + side)
+    hidden = inside_y[:, :, None, None] & inside_x[:, None, :, None]
+    return images.masked_fill(hidden, GREY)
+
+
+def to_input(images: Tensor) -> Tensor:
+    """uint8 [n, height, width, channels] to the network's float32 [n, channels, height, width], (u8 - 128) / 64.
+
+    The result lies in channels_last memory, which is what the images had.
+    """
+    return ((images.to(torch.float32) - INPUT_OFFSET) / INPUT_DIVISOR).permute(0, 3, 1, 2)

@@ -1,0 +1,110 @@
+"""Which layer of a TFLite file is at fault: its tensors held against those of the PyTorch graph it was made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from edgecnn.data.augment import to_input
+from edgecnn.export.flatbuffer import Layer, TFLiteGraph
+from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.qdq import fuses_into_relu
+from edgecnn.quantize.simulate import ActivationQuantizer
+from edgecnn.runtime.internals import tensor_values
+from edgecnn.runtime.preprocess import InputSpec, prepare
+
+TOLERANCE = 0.05  # of the reference's norm; rounding to 8 bits stays well below
+IMAGES = 8
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph and keeps what every node gave."""
+
+    def __init__(self, graph_module: fx.GraphModule) -> None:
+        super().__init__(graph_module)
+        self.values: dict[fx.Node, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.values[n] = value
+        return value
+
+
+def layer_names(content: bytes, graph_module: fx.GraphModule) -> list[str]:
+    """Module names of a TFLite file's layers in the order of execution; '?' for one that is not found."""
+    return [node.target if node else "?" for node in _matched(content, graph_module)]  # type: ignore[misc]
+
+
+def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray, spec: InputSpec) -> str:
+    """A phrase naming the first layer whose output differs by more than TOLERANCE from PyTorch's, or the worst one.
+
+    ``images`` are uint8 [n, height, width, channels]; ``graph_module`` is the float or simulating graph.
+    """
+    images = images[:IMAGES]
+    nodes = _matched(content, graph_module)
+    layers = list(TFLiteGraph(content).layers())
+    values = tensor_values(content, prepare(images, spec), [layer.output for layer in layers])
+    recorder = _Recorder(graph_module)
+    with torch.no_grad():
+        recorder.run(to_input(torch.from_numpy(images)))
+    errors: dict[str, float] = {}
+    for node, layer in zip(nodes, layers, strict=True):
+        if node is None:
+            return f"a layer of the file ({layer.operation}) holds weights that no layer of the model has"
+        expected = recorder.values[_result_of(graph_module, node)]
+        if expected.ndim == 4:
+            expected = expected.permute(0, 2, 3, 1)
+        reference = expected.numpy()
+        error = values[layer.output].reshape(reference.shape) - reference
+        errors[str(node.target)] = float(np.linalg.norm(error)) / max(float(np.linalg.norm(reference)), 1e-12)
+    over = [name for name, error in errors.items() if not error <= TOLERANCE]
+    name = over[0] if over else max(errors, key=errors.__getitem__)
+    return f"first layer at fault: {name} (relative error {errors[name]:.2g})"
+
+
+def _matched(content: bytes, graph_module: fx.GraphModule) -> list[fx.Node | None]:
+    """The graph's node of each layer in the file, found by its weights, which no conversion changes but in order."""
+    free = [node for node in graph_module.graph.nodes if _weight(graph_module, node) is not None]
+    found: list[fx.Node | None] = []
+    for layer in TFLiteGraph(content).layers():
+        stored, step = _values(layer)
+        candidates = []
+        for node in free:
+            weight = _weight(graph_module, node)
+            assert weight is not None
+            if weight.numel() == stored.size:
+                distance = np.max(np.abs(np.sort(weight.detach().numpy(), axis=None) - stored))
+                candidates.append((float(distance), free.index(node)))
+        best = min(candidates, default=(np.inf, -1))
+        found.append(free.pop(best[1]) if best[0] <= step else None)
+    return found
+
+
+def _values(layer: Layer) -> tuple[np.ndarray, float]:
+    """The layer's weights as sorted real values, and how far rounding may have moved one."""
+    if not len(layer.weight_scale):
+        return np.sort(layer.weight, axis=None), 1e-6
+    channel_axis = 3 if layer.operation == "DEPTHWISE_CONV_2D" else 0
+    shape = [1] * layer.weight.ndim
+    shape[channel_axis] = -1
+    real = layer.weight * layer.weight_scale.reshape(shape)
+    return np.sort(real, axis=None), float(layer.weight_scale.max())
+
+
+def _weight(graph_module: fx.GraphModule, node: fx.Node) -> Tensor | None:
+    module = module_of(graph_module, node)
+    return module.weight if isinstance(module, nn.Conv2d | nn.Linear) else None
+
+
+def _result_of(graph_module: fx.GraphModule, node: fx.Node) -> fx.Node:
+    """The node whose value the file stores for a layer: after its fused ReLU and its quantizer."""
+    if fuses_into_relu(graph_module, node):
+        node = next(iter(node.users))
+    users = list(node.users)
+    if len(users) == 1 and isinstance(module_of(graph_module, users[0]), ActivationQuantizer):
+        return users[0]
+    return node

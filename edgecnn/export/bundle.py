@@ -1,0 +1,86 @@
+"""Writing a bundle: the judged files, the manifest, labels, and a sample of test images."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+import edgecnn
+from edgecnn.checkpoint import tool_versions
+from edgecnn.errors import CheckFailedError
+from edgecnn.export.drafts import Order
+from edgecnn.export.judge import Judged, image_of, judge
+from edgecnn.export.source import Source
+from edgecnn.models.cost import macs, parameters
+from edgecnn.quantize.recipe import Recipe
+from edgecnn.runtime.files import new_folder, write_bytes
+from edgecnn.runtime.manifest import Dataset, FileEntry, Manifest, Model, Sample
+
+LABELS = "labels.txt"
+SAMPLE = "sample.npz"
+SAMPLE_IMAGES = 1000
+TOOLS = (
+    "torch", "torchao", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxscript",
+    "onnxruntime", "numpy",
+)  # fmt: skip
+
+
+def write_bundle(
+    orders: Sequence[Order], recipe: Recipe, source: Source, out: Path, *, force: bool, say: Callable[[str], None]
+) -> list[Judged]:
+    """Make and judge ``orders`` and write those that pass as the bundle folder ``out``.
+
+    The bundle's main file is the TFLite file of ``recipe`` (or the first format ordered, without TFLite). Raises
+    CheckFailedError, and writes nothing, if that one fails; OutputExistsError if ``out`` is there without ``force``.
+    """
+    with new_folder(out, force) as folder:
+        judged = judge(orders, source, folder, say)
+        main = next(each for each in judged if each.order.recipe is recipe)
+        if main.artifact is None:
+            raise CheckFailedError(f"no bundle was written: {main.failure}")
+        write_bytes(folder / LABELS, ("\n".join(source.dataset.classes) + "\n").encode())
+        count = _write_sample(folder / SAMPLE, source)
+        _manifest(folder, judged, main, count, source).save(folder)
+    return judged
+
+
+def _write_sample(path: Path, source: Source) -> int:
+    """The first test images uint8 [n, height, width, channels] and labels int64 [n]; gives n."""
+    test = source.dataset.test
+    images, labels = test.take(np.arange(min(SAMPLE_IMAGES, len(test))))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, images=images, labels=labels.astype(np.int64))
+    write_bytes(path, buffer.getvalue())
+    return len(labels)
+
+
+def _manifest(folder: Path, judged: Sequence[Judged], main: Judged, sample_images: int, source: Source) -> Manifest:
+    arguments = source.arguments
+    return Manifest(
+        edgecnn=edgecnn.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=Model(
+            source.header.model,
+            {
+                "num_classes": arguments.num_classes,
+                "in_channels": arguments.in_channels,
+                "image_size": tuple(arguments.image_size),
+            },
+            parameters(source.model),
+            macs(source.model, arguments),
+        ),
+        dataset=Dataset(source.dataset.name, source.dataset.note, len(source.dataset.classes)),
+        input=image_of(source),
+        recipe=main.order.recipe.name,
+        labels=LABELS,
+        sample=Sample(SAMPLE, sample_images),
+        calibration=source.calibration if main.order.recipe.calibrated else None,
+        passes=main.rewrites,
+        artifacts=tuple(each.artifact for each in judged if each.artifact is not None),
+        files=(FileEntry.of(folder / LABELS), FileEntry.of(folder / SAMPLE)),
+        tools=tool_versions(*TOOLS),
+    )

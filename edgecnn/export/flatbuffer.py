@@ -1,0 +1,124 @@
+"""Reading and mending TFLite flatbuffers: operations, scales, and the batch dimension."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+_OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+LAYER_OPERATIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_FILE_IDENTIFIER = b"TFL3"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or fully connected operation of a quantized or float file.
+
+    ``weight`` is the stored array; ``output`` the index of the output tensor. Scales are per tensor for the input
+    and per output channel for weight and bias; empty for float tensors.
+    """
+
+    operation: str
+    weight: np.ndarray
+    output: int
+    input_scale: np.ndarray
+    weight_scale: np.ndarray
+    bias_scale: np.ndarray
+
+    def bias_scale_error(self) -> float:
+        """Largest relative difference of bias_scale from input_scale * weight_scale; 0 for a layer without them.
+
+        An integer kernel adds the bias to products of input and weight, so any other scale is a wrong result
+        (TFLite 8-bit quantization specification).
+        """
+        if not len(self.bias_scale):
+            return 0.0
+        expected = self.input_scale * self.weight_scale
+        return float(np.max(np.abs(self.bias_scale / expected - 1)))
+
+
+class TFLiteGraph:
+    """The main subgraph of a TFLite file, unpacked into objects that can be edited."""
+
+    def __init__(self, content: bytes) -> None:
+        self.model = schema.ModelT.InitFromPackedBuf(content, 0)
+        self.subgraph = self.model.subgraphs[0]
+        codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in self.model.operatorCodes]
+        self.names = [_OPERATION_NAMES[codes[operation.opcodeIndex]] for operation in self.subgraph.operators]
+
+    def to_bytes(self) -> bytes:
+        """The file with all edits."""
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(self.model.Pack(builder), _FILE_IDENTIFIER)
+        return bytes(builder.Output())
+
+    def operations(self) -> Counter[str]:
+        """How often each operation occurs."""
+        return Counter(self.names)
+
+    def activations(self) -> dict[int, str]:
+        """Names of the tensors that hold values of an image, by index."""
+        return {
+            index: tensor.name.decode()
+            for index, tensor in enumerate(self.subgraph.tensors)
+            if self.model.buffers[tensor.buffer].data is None
+        }
+
+    def layers(self) -> Iterator[Layer]:
+        """Convolutions and fully connected operations in the order of execution."""
+        for name, operation in zip(self.names, self.subgraph.operators, strict=True):
+            if name not in LAYER_OPERATIONS:
+                continue
+            source, weight, bias = (int(index) for index in [*operation.inputs, -1][:3])
+            yield Layer(
+                name,
+                self._constant(weight),
+                int(operation.outputs[0]),
+                self._scales(source),
+                self._scales(weight),
+                self._scales(bias) if bias >= 0 else np.empty(0),
+            )
+
+    def make_batch_dynamic(self) -> None:
+        """Let an interpreter resize the first dimension of every activation (exported as 1)."""
+        for name, operation in zip(self.names, self.subgraph.operators, strict=True):
+            if name == "RESHAPE":
+                self._free_first_dimension(operation)
+        for tensor in self.subgraph.tensors:
+            if self.model.buffers[tensor.buffer].data is None and tensor.shape is not None and len(tensor.shape) >= 2:
+                tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
+
+    def _free_first_dimension(self, reshape: schema.OperatorT) -> None:
+        tensor = self.subgraph.tensors[reshape.inputs[1]]
+        shape = self._constant(reshape.inputs[1]).copy()
+        shape[0] = -1
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(shape.tobytes(), np.uint8)
+        self.model.buffers.append(buffer)  # a new one: the old may be shared
+        tensor.buffer = len(self.model.buffers) - 1
+        if reshape.builtinOptions is not None:
+            reshape.builtinOptions.newShape = shape.tolist()
+
+    def _constant(self, index: int) -> np.ndarray:
+        tensor = self.subgraph.tensors[index]
+        kinds = {
+            schema.TensorType.FLOAT32: np.float32,
+            schema.TensorType.FLOAT16: np.float16,
+            schema.TensorType.INT8: np.int8,
+            schema.TensorType.INT32: np.int32,
+            schema.TensorType.INT64: np.int64,
+        }
+        data = self.model.buffers[tensor.buffer].data
+        if data is None:
+            return np.empty(0, kinds[tensor.type])
+        return np.frombuffer(bytes(data), kinds[tensor.type]).reshape(tensor.shape)
+
+    def _scales(self, index: int) -> np.ndarray:
+        quantization = self.subgraph.tensors[index].quantization
+        scale = None if quantization is None else quantization.scale
+        return np.empty(0) if scale is None else np.asarray(scale, np.float64)

@@ -1,0 +1,155 @@
+"""From orders to judged files: make each, put it through the gate, score those that pass together.
+
+A file that fails is one row that says why; the others go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgecnn.data.dataset import batches
+from edgecnn.errors import CheckFailedError, EdgeCNNError, UsageError
+from edgecnn.export import parity
+from edgecnn.export.blame import first_fault, layer_names
+from edgecnn.export.drafts import Draft, Order, make
+from edgecnn.export.source import Source
+from edgecnn.measure.accuracy import Score, score_together
+from edgecnn.measure.comparison import Comparison
+from edgecnn.quantize.recipe import FLOAT32
+from edgecnn.runtime.classify import predict
+from edgecnn.runtime.files import sha256, write_bytes
+from edgecnn.runtime.manifest import Accuracy, Artifact, Image, InputTensor
+from edgecnn.runtime.preprocess import OutputSpec
+from edgecnn.runtime.runner import Runner, open_artifact
+
+SCORING_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One order's outcome: an artifact with its gate and score, or the reason it failed.
+
+    ``milliseconds`` is what making and checking it took; ``rewrites`` the passes that were applied.
+    """
+
+    order: Order
+    file: str
+    milliseconds: float
+    artifact: Artifact | None = None
+    score: Score | None = None
+    rewrites: tuple[str, ...] = ()
+    failure: str | None = None
+
+
+def image_of(source: Source) -> Image:
+    """The input image as the manifest states it."""
+    height, width, channels = source.dataset.image
+    return Image(height, width, channels, color="L" if channels == 1 else "RGB")
+
+
+def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[str], None]) -> list[Judged]:
+    """Make every order's file in ``folder`` and judge it; ``say`` is told what is being done."""
+    image = image_of(source)
+    judged, drafts = [], {}
+    for order in orders:
+        file = order.file(source.header.model)
+        say(f"making and checking {file}")
+        started = time.monotonic()
+        try:
+            drafts[file] = make(order, source)
+            artifact = _pass_parity(file, drafts[file], source, folder, image)
+            result = Judged(order, file, 0.0, artifact, rewrites=drafts[file].rewrites)
+        except EdgeCNNError as error:
+            if isinstance(error, UsageError):
+                raise
+            (folder / file).unlink(missing_ok=True)
+            result = Judged(order, file, 0.0, failure=str(error))
+        judged.append(replace(result, milliseconds=1000 * (time.monotonic() - started)))
+    say(f"scoring on {len(source.dataset.test):,} test images")
+    scores = _score({each.file: drafts[each.file] for each in judged if each.artifact}, source, folder, image)
+    return [_pass_accuracy(each, drafts, scores, source, folder, image) for each in judged]
+
+
+def comparison(judged: list[Judged], file: str) -> Comparison | None:
+    """``file`` against the float32 TFLite file on the same test images; None where one of them failed."""
+    scores = {each.file: each.score for each in judged}
+    floats = [each.score for each in judged if (each.order.format, each.order.recipe) == ("tflite", FLOAT32)]
+    first, second = (floats[0] if floats else None), scores[file]
+    return None if first is None or second is None else Comparison(first, second)
+
+
+def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: Image) -> Artifact:
+    """Write a draft, open it as a device would, and check it against its reference."""
+    path = folder / file
+    write_bytes(path, draft.content)
+    with _open(path, draft, image) as runner:
+        structure: parity.Gate = {}
+        if draft.format == "tflite":
+            assert draft.graph is not None
+            names = layer_names(draft.content, draft.graph)
+            structure = parity.check_structure(file, draft.content, names.__getitem__)
+        reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
+        logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
+        check = parity.check_float if draft.recipe is FLOAT32 else parity.check_quantized
+        gate = check(file, logits, reference, lambda: _blame(draft, source, runner))
+        return Artifact(
+            file, draft.format, draft.recipe.name, path.stat().st_size, sha256(path),
+            InputTensor(runner.input.layout, runner.input.dtype, runner.input.scale, runner.input.zero_point),
+            runner.output, gate=gate | structure, engine=draft.engine,
+        )  # fmt: skip
+
+
+def _score(passed: dict[str, Draft], source: Source, folder: Path, image: Image) -> dict[str, Score]:
+    """Scores of all files that passed, by name; each image is read once."""
+    with ExitStack() as stack:
+        runners = {file: stack.enter_context(_open(folder / file, draft, image)) for file, draft in passed.items()}
+        return score_together(runners, batches(source.dataset.test, SCORING_BATCH)) if runners else {}
+
+
+def _pass_accuracy(
+    each: Judged, drafts: dict[str, Draft], scores: dict[str, Score], source: Source, folder: Path, image: Image
+) -> Judged:
+    if each.artifact is None:
+        return each
+    score, draft = scores[each.file], drafts[each.file]
+
+    def blame() -> str:
+        with _open(folder / each.file, draft, image) as runner:
+            return _blame(draft, source, runner)
+
+    try:
+        gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame)
+    except CheckFailedError as error:
+        (folder / each.file).unlink()
+        return replace(each, artifact=None, failure=str(error))
+    accuracy = Accuracy(score.right, score.images)
+    return replace(
+        each, score=score, artifact=replace(each.artifact, accuracy=accuracy, gate=each.artifact.gate | gate)
+    )
+
+
+def _blame(draft: Draft, source: Source, runner: Runner) -> str:
+    if draft.graph is None or draft.format != "tflite":
+        return f"{draft.format} has no layers that could be held against PyTorch's"
+    return first_fault(draft.content, draft.graph, source.probes, runner.input)
+
+
+def _open(path: Path, draft: Draft, image: Image) -> Runner:
+    """Open a file that has no manifest yet; only a quantized TorchScript file needs to be told of its engine."""
+    entry = None
+    if draft.engine is not None:
+        entry = Artifact(
+            path.name, draft.format, draft.recipe.name, path.stat().st_size, sha256(path), InputTensor("NCHW"),
+            OutputSpec(), engine=draft.engine,
+        )  # fmt: skip
+    return open_artifact(path, entry, image=image)
+
+
+def _pieces(images: np.ndarray) -> list[np.ndarray]:
+    return [images[start : start + SCORING_BATCH] for start in range(0, len(images), SCORING_BATCH)]

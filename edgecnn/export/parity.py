@@ -1,0 +1,87 @@
+"""The gate: what an exported file must show before it is called done.
+
+Float files must give PyTorch's logits; quantized ones must choose PyTorch's classes under the same quantization, and
+every TFLite layer must have the one bias scale that makes its integer arithmetic right. A file that fails is refused
+with the name of the layer at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgecnn.errors import CheckFailedError
+from edgecnn.export.flatbuffer import TFLiteGraph
+from edgecnn.measure.accuracy import Score
+from edgecnn.measure.stats import agreement
+from edgecnn.runtime.internals import partitions
+from edgecnn.runtime.manifest import Scalar
+
+PROBES = 1000  # images
+MAX_LOGIT_DIFFERENCE = 1e-4
+MIN_AGREEMENT = 0.97
+MAX_BIAS_SCALE_ERROR = 1e-5  # float32 rounding of the product of two scales
+MAX_ACCURACY_DROP = 0.01  # from the recorded accuracy, as a share of the images
+
+Gate = dict[str, Scalar]
+Blame = Callable[[], str]
+
+
+def check_float(name: str, logits: np.ndarray, reference: np.ndarray, blame: Blame) -> Gate:
+    """Logits [n, classes] of a float file against PyTorch's. Raises CheckFailedError."""
+    difference = float(np.max(np.abs(logits - reference)))
+    if not difference <= MAX_LOGIT_DIFFERENCE:
+        raise CheckFailedError(
+            f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images "
+            f"(at most {MAX_LOGIT_DIFFERENCE:g}); {blame()}"
+        )
+    return {"images": len(logits), "max_logit_difference": difference}
+
+
+def check_quantized(name: str, logits: np.ndarray, reference: np.ndarray, blame: Blame) -> Gate:
+    """Logits [n, classes] of a quantized file against those of its simulation in PyTorch. Raises CheckFailedError."""
+    share = agreement(logits.argmax(1), reference.argmax(1))
+    mean = float(np.mean(np.abs(logits - reference)))
+    if not (share >= MIN_AGREEMENT and np.isfinite(mean)):
+        raise CheckFailedError(
+            f"{name}: chooses the class of its PyTorch reference on only {100 * share:.1f} % of {len(logits)} images "
+            f"(at least {100 * MIN_AGREEMENT:g} %), mean logit difference {mean:.2g}; {blame()}"
+        )
+    return {"images": len(logits), "agreement": share, "mean_logit_difference": mean}
+
+
+def check_structure(name: str, content: bytes, layer_name: Callable[[int], str]) -> Gate:
+    """Bias scales of every layer of a TFLite file, and what the engine will do with its operations.
+
+    ``layer_name`` gives the name of the layer at a position in the order of execution. Raises CheckFailedError if
+    a bias scale is not input scale times weight scale.
+    """
+    graph = TFLiteGraph(content)
+    for position, layer in enumerate(graph.layers()):
+        error = layer.bias_scale_error()
+        if not error <= MAX_BIAS_SCALE_ERROR:
+            raise CheckFailedError(
+                f"{name}: the bias scale of layer {layer_name(position)} ({layer.operation}) is off by "
+                f"{100 * error:.2g} % from input scale times weight scale; the file would be silently wrong"
+            )
+    delegated, outside = partitions(content)
+    counted = graph.operations()
+    return {
+        "operations": sum(counted.values()),
+        **{f"{kind.lower()}_ops": counted[kind] for kind in ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE")},
+        "xnnpack_partitions": delegated,
+        "ops_outside_xnnpack": ", ".join(outside),
+    }
+
+
+def check_accuracy(name: str, score: Score, recorded: float | None, blame: Blame) -> Gate:
+    """A file's accuracy against the one recorded with the weights (None: there is none). Raises CheckFailedError."""
+    if recorded is None:
+        return {"recorded_accuracy": None}
+    if score.accuracy < recorded - MAX_ACCURACY_DROP:
+        raise CheckFailedError(
+            f"{name}: accuracy {100 * score.accuracy:.2f} % on {score.images} images is more than "
+            f"{100 * MAX_ACCURACY_DROP:g} point below the recorded {100 * recorded:.2f} %; {blame()}"
+        )
+    return {"recorded_accuracy": recorded}

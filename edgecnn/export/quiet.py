@@ -1,0 +1,49 @@
+"""Converters print pages; this keeps them for the one who needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgecnn.errors import CheckFailedError, EdgeCNNError
+
+
+@contextmanager
+def captured(what: str) -> Iterator[None]:
+    """Send all that the block prints, native code included, to a log file.
+
+    The file is deleted when the block succeeds. When it fails the log stays, and a CheckFailedError names it.
+    """
+    handle, name = tempfile.mkstemp(prefix="edgecnn-", suffix=".log")
+    log = Path(name)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    try:
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for target, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, target)
+    except (EdgeCNNError, KeyboardInterrupt):
+        log.unlink()
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise CheckFailedError(f"{what} failed: {type(error).__name__}: {reason} (its output is in {log})") from error
+    else:
+        log.unlink()
+    finally:
+        for descriptor in (handle, *saved):
+            os.close(descriptor)

@@ -1,0 +1,95 @@
+"""A trained model together with all that exporting and judging it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import nn
+
+from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
+from edgecnn.data.dataset import DataSet, Split, batches, sample
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.export.parity import PROBES
+from edgecnn.models import ModelArguments
+from edgecnn.runtime.manifest import Calibration
+
+CALIBRATION_BATCH = 128
+CALIBRATION_SEED = 0
+PROBE_SEED = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """``model`` in evaluation mode, the header of its weights, and the data set it is calibrated and judged on.
+
+    ``calibration_images`` of the training images give the ranges; test images are only ever scored on.
+    """
+
+    model: nn.Module
+    header: Header
+    dataset: DataSet
+    calibration_images: int
+
+    def __post_init__(self) -> None:
+        classes, image = len(self.dataset.classes), self.dataset.image
+        arguments = self.header.arguments
+        here = (arguments.num_classes, (*arguments.image_size, arguments.in_channels))
+        if here != (classes, image):
+            raise BadFileError(
+                f"the weights of '{self.header.model}' are for {here[0]} classes and images of {_size(here[1])}, but "
+                f"data set {self.dataset.name} has {classes} classes and {_size(image)}; "
+                f"give --data {self.header.dataset}"
+            )
+        if self.calibration_images < 1:
+            raise UsageError(f"calibration with {self.calibration_images} images is not possible; give 1 or more")
+
+    @property
+    def arguments(self) -> ModelArguments:
+        """What the model was built with."""
+        return self.header.arguments
+
+    @property
+    def recorded_accuracy(self) -> float | None:
+        """Test accuracy in the header of the weights, if it is for all test images of this data set."""
+        metrics = self.header.metrics
+        same = self.header.dataset == self.dataset.name and metrics.get("test_images") == len(self.dataset.test)
+        return metrics.get("test_accuracy") if same else None
+
+    @property
+    def calibration(self) -> Calibration:
+        """Which images calibrate, as the manifest says it."""
+        return Calibration(len(self._calibration_split), CALIBRATION_SEED, "train")
+
+    @property
+    def _calibration_split(self) -> Split:
+        return sample(self.dataset.train, self.calibration_images, CALIBRATION_SEED)
+
+    def calibration_batches(self) -> Iterator[np.ndarray]:
+        """The calibration images uint8 [n, height, width, channels], in pieces."""
+        for images, _ in batches(self._calibration_split, CALIBRATION_BATCH):
+            yield images
+
+    @cached_property
+    def probes(self) -> np.ndarray:
+        """Up to 1,000 training images uint8 [n, height, width, channels] that parity is checked on."""
+        split = sample(self.dataset.train, PROBES, PROBE_SEED)
+        return split.take(np.arange(len(split)))[0]
+
+
+def _size(image: tuple[int, ...]) -> str:
+    return "x".join(map(str, image))
+
+
+def find_weights(model: str, dataset: DataSet) -> tuple[nn.Module, Header]:
+    """The shipped weights of a model for a data set. Raises BadFileError when there are none."""
+    path = checkpoint.shipped(model, dataset.name)
+    if path is None:
+        raise BadFileError(
+            f"no weights of '{model}' for data set '{dataset.name}' come with edgecnn; "
+            f"train them (edgecnn train --model {model} --data {dataset.name}) and give --weights FILE"
+        )
+    return checkpoint.load_model(path, model)

@@ -1,0 +1,42 @@
+"""PyTorch graph to TFLite file, through litert-torch; no TensorFlow anywhere."""
+
+from __future__ import annotations
+
+from torch import fx
+
+from edgecnn.export.flatbuffer import TFLiteGraph
+from edgecnn.export.quiet import captured
+from edgecnn.models import ModelArguments
+from edgecnn.quantize.fold import example
+from edgecnn.quantize.simulate import Mode, mode_of
+
+
+def convert_float(graph_module: fx.GraphModule, arguments: ModelArguments) -> bytes:
+    """A float32 TFLite file: input [n, height, width, channels], output [n, classes], any batch size n.
+
+    Raises CheckFailedError, naming a log, if the converter fails.
+    """
+    return _convert(graph_module, arguments, quantized=False)
+
+
+def convert_quantized(graph_module: fx.GraphModule, arguments: ModelArguments) -> bytes:
+    """An int8 TFLite file with the grids of a calibrated QDQ graph, which is left in SIMULATE mode."""
+    with mode_of(graph_module, Mode.TFLITE):
+        return _convert(graph_module, arguments, quantized=True)
+
+
+def _convert(graph_module: fx.GraphModule, arguments: ModelArguments, quantized: bool) -> bytes:
+    with captured("the TFLite conversion"):
+        import litert_torch
+        from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+        from litert_torch.quantize.quant_config import QuantConfig
+
+        # The grids are in the graph already; the configuration only tells the converter to honour them.
+        settings = get_symmetric_quantization_config(is_per_channel=True)
+        config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(settings)) if quantized else None
+        channels_last = litert_torch.to_channel_last_io(graph_module, args=[0]).eval()
+        inputs = (example(arguments).permute(0, 2, 3, 1).contiguous(),)
+        content = litert_torch.convert(channels_last, inputs, quant_config=config).model_content()
+    graph = TFLiteGraph(content)
+    graph.make_batch_dynamic()
+    return graph.to_bytes()

@@ -1,0 +1,85 @@
+"""PyTorch graph to TorchScript file, float or int8.
+
+TorchScript is deprecated in favour of torch.export but still what a C++ program on a workstation can load today.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from edgecnn import evaluate
+from edgecnn.data.augment import to_input
+from edgecnn.errors import UnknownNameError
+from edgecnn.export.quiet import captured
+from edgecnn.models import ModelArguments
+from edgecnn.quantize.fold import example
+
+DEFAULT_ENGINE = "qnnpack"  # the only one on ARM, and on x86 the fastest for nets this small
+
+
+def engines() -> list[str]:
+    """Names of the quantized engines of this torch."""
+    return [name for name in torch.backends.quantized.supported_engines if name != "none"]
+
+
+def convert(module: nn.Module, arguments: ModelArguments) -> bytes:
+    """A frozen TorchScript file of a float or int8 module: float32 [n, channels, height, width] to [n, classes]."""
+    with captured("the TorchScript export"), torch.no_grad():
+        traced = torch.jit.trace(module.eval(), example(arguments, 2))
+        buffer = io.BytesIO()
+        torch.jit.save(torch.jit.freeze(traced), buffer)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _engine(name: str) -> Iterator[None]:
+    """The quantized engine is global in torch: chosen for a block, then put back."""
+    previous = torch.backends.quantized.engine
+    torch.backends.quantized.engine = name
+    try:
+        yield
+    finally:
+        torch.backends.quantized.engine = previous
+
+
+def predictor(quantized: nn.Module, engine: str) -> Callable[[np.ndarray], np.ndarray]:
+    """As ``evaluate.predictor``, for a module that ``quantize`` gave for ``engine``."""
+    predict = evaluate.predictor(quantized)
+
+    def with_engine(images: np.ndarray) -> np.ndarray:
+        with _engine(engine):
+            return predict(images)
+
+    return with_engine
+
+
+def quantize(
+    graph_module: fx.GraphModule, arguments: ModelArguments, images: Iterable[np.ndarray], engine: str
+) -> nn.Module:
+    """An int8 module for ``engine``, calibrated on batches uint8 [n, height, width, channels].
+
+    TorchScript has no quantize/dequantize form that its engines would run in integers, so this is PyTorch's own
+    FX-graph quantization with its own ranges, not our QDQ graph. Raises UnknownNameError for another engine.
+    """
+    if engine not in engines():
+        raise UnknownNameError("quantized engine", engine, engines())
+    with captured("the int8 TorchScript conversion"), torch.no_grad():
+        from torch.ao.quantization import get_default_qconfig_mapping
+        from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+        with _engine(engine):
+            observed = prepare_fx(
+                copy.deepcopy(graph_module), get_default_qconfig_mapping(engine), (example(arguments),)
+            )
+            for batch in images:
+                observed(to_input(torch.from_numpy(batch)))
+            quantized = convert_fx(observed)
+    assert isinstance(quantized, nn.Module)
+    return quantized

@@ -1,0 +1,69 @@
+"""The pieces the architectures share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Separable(nn.Sequential):
+    """A depthwise convolution followed by a pointwise one, both with bias and nothing between them."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, padding: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.add_module(
+            "depth",
+            nn.Conv2d(in_channels, in_channels, kernel, padding=padding, dilation=dilation, groups=in_channels),
+        )
+        self.add_module("point", nn.Conv2d(in_channels, out_channels, 1))
+
+
+class Residual(nn.Module):
+    """conv3x3 BN ReLU conv3x3 BN, plus the input, then ReLU (He et al. 2015).
+
+    With ``stride`` 2 or a change of channels the input passes through a strided 1x1 convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.relu2 = nn.ReLU()
+        same = stride == 1 and in_channels == out_channels
+        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu1(self.bn1(self.conv1(x)))
+        return self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+def add_stage(net: nn.Sequential, index: int, convolution: nn.Module, channels: int, pool: bool) -> None:
+    """Append convolution, BatchNorm, ReLU and, with ``pool``, a 2x2 average pool, numbered ``index``."""
+    net.add_module(f"conv{index}", convolution)
+    net.add_module(f"bn{index}", nn.BatchNorm2d(channels))
+    net.add_module(f"relu{index}", nn.ReLU())
+    if pool:
+        net.add_module(f"pool{index}", nn.AvgPool2d(2))
+
+
+def flat_features(net: nn.Module, in_channels: int, image_size: tuple[int, int]) -> int:
+    """Number of values ``net`` gives per image, found by running it once on zeros."""
+    was_training = net.training
+    with torch.no_grad():
+        count = net.eval()(torch.zeros(1, in_channels, *image_size)).numel()
+    net.train(was_training)
+    return count
+
+
+def add_head(net: nn.Sequential, features: int, num_classes: int) -> None:
+    """Append flatten and the 120-84-classes multilayer perceptron with ReLU, dropout 0.3 before the last layer."""
+    net.add_module("flatten", nn.Flatten())
+    net.add_module("fc1", nn.Linear(features, 120))
+    net.add_module("fc1_relu", nn.ReLU())
+    net.add_module("fc2", nn.Linear(120, 84))
+    net.add_module("fc2_relu", nn.ReLU())
+    net.add_module("dropout", nn.Dropout(0.3))
+    net.add_module("fc3", nn.Linear(84, num_classes))

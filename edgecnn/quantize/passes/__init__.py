@@ -1,0 +1,63 @@
+"""Exact rewrites of the folded graph that runtimes run faster.
+
+Each computes the same function up to float rounding. Which one pays depends on the target: merging a separable
+convolution halves the time on x86 and costs time on a core without dot-product instructions. So each has a name
+and can be left out; ``defaults`` gives the fastest set on x86 (``benchmarks/passes.py`` measures it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import fx
+
+from edgecnn.errors import UnknownNameError
+from edgecnn.models import ModelArguments
+from edgecnn.quantize.fold import finish, propagate_shapes
+from edgecnn.quantize.passes.columns import pair_columns
+from edgecnn.quantize.passes.flatten import flatten_order
+from edgecnn.quantize.passes.pool import pool_as_conv
+from edgecnn.quantize.passes.separable import merge_separable
+from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
+
+Pass = Callable[[fx.GraphModule], None]
+
+
+PASSES: dict[str, Pass] = {
+    "flatten_order": flatten_order,
+    "pool_as_conv": pool_as_conv,
+    "merge_separable": merge_separable,
+    "pair_columns": pair_columns,
+}
+# A float pool is inside the delegate as it is.
+FLOAT_DEFAULT = ("flatten_order", "merge_separable", "pair_columns")
+# 16-bit activations run in TFLite's own kernels, which the other rewrites only give more to do.
+DEFAULTS = {STATIC_W8A8.name: tuple(PASSES), "static_w8a16": ("flatten_order",)}
+
+
+def defaults(recipe: Recipe) -> tuple[str, ...]:
+    """The passes that are fastest on x86 for a TFLite file of this recipe."""
+    return DEFAULTS.get(recipe.name, FLOAT_DEFAULT)
+
+
+def check_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names as given. Raises UnknownNameError for one that is no pass."""
+    chosen = tuple(names)
+    for name in chosen:
+        if name not in PASSES:
+            raise UnknownNameError("pass", name, PASSES)
+    return chosen
+
+
+def apply(graph_module: fx.GraphModule, names: Iterable[str], arguments: ModelArguments) -> fx.GraphModule:
+    """Run the passes called ``names`` over a folded graph, in place, in the order of ``PASSES``.
+
+    Raises UnknownNameError for a name that is no pass.
+    """
+    chosen = check_names(names)
+    for name, rewrite in PASSES.items():
+        if name in chosen:
+            propagate_shapes(graph_module, arguments)
+            rewrite(graph_module)
+            finish(graph_module)
+    return graph_module

@@ -1,0 +1,43 @@
+"""``pool_as_conv``: average pools as operations that the int8 delegate takes."""
+
+from __future__ import annotations
+
+from torch import Tensor, fx, nn
+
+from edgecnn.quantize.fold import module_of, shape_of
+
+
+class GlobalMean(nn.Module):
+    """Average over height and width: [n, c, h, w] to [n, c, 1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
+
+
+class PoolConv2d(nn.Conv2d):
+    """Average pooling written as a depthwise convolution with weights 1/k^2."""
+
+    def __init__(self, channels: int, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+        super().__init__(channels, channels, kernel, stride, groups=channels)
+        nn.init.constant_(self.weight, 1 / (kernel[0] * kernel[1]))
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
+
+
+def pool_as_conv(graph_module: fx.GraphModule) -> None:
+    """Average pools become depthwise convolutions, or a mean where they leave one pixel.
+
+    The int8 delegate of LiteRT takes these, and not AVERAGE_POOL_2D, which splits the graph in two.
+    """
+    for node in list(graph_module.graph.nodes):
+        pool = module_of(graph_module, node)
+        if not isinstance(pool, nn.AvgPool2d) or pool.padding not in (0, (0, 0)) or pool.ceil_mode or pool.divisor_override:
+            continue
+        _, channels, height, width = shape_of(node.args[0])
+        kernel, stride = _pair(pool.kernel_size), _pair(pool.stride)
+        rewritten = GlobalMean() if kernel == (height, width) else PoolConv2d(channels, kernel, stride)
+        graph_module.set_submodule(str(node.target), rewritten)
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

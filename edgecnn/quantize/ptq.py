@@ -1,0 +1,36 @@
+"""Post-training quantization: calibrate the QDQ graph on training images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from edgecnn.data.augment import to_input
+from edgecnn.models import ModelArguments
+from edgecnn.quantize import passes
+from edgecnn.quantize.fold import fold
+from edgecnn.quantize.qdq import insert_quantizers
+from edgecnn.quantize.simulate import Mode, set_mode
+
+
+def calibrate(
+    model: nn.Module,
+    arguments: ModelArguments,
+    images: Iterable[np.ndarray],
+    rewrites: Iterable[str],
+) -> fx.GraphModule:
+    """The QDQ graph of ``model`` for recipe ``static_w8a8``, in SIMULATE mode.
+
+    ``images`` are batches uint8 [n, height, width, channels] of training images; each activation's range is the
+    smallest and largest value seen (and zero). ``rewrites`` are names of ``passes.PASSES``.
+    """
+    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments))
+    set_mode(graph_module, Mode.OBSERVE)
+    with torch.no_grad():
+        for batch in images:
+            graph_module(to_input(torch.from_numpy(batch)))
+    set_mode(graph_module, Mode.SIMULATE)
+    return graph_module

@@ -1,0 +1,171 @@
+"""Quantization simulated in float: the modules that the QDQ graph is made of.
+
+Real value = (q - zero_point) * scale. Activations are int8, per tensor, asymmetric; weights are int8 in -127..127,
+per output channel, symmetric (TFLite 8-bit quantization specification). Each module has four modes:
+
+    OBSERVE   pass float through; activations widen their range to what they see
+    SIMULATE  round to the quantized grid and back (torch.fake_quantize_*); what an exported file is judged by
+    TFLITE    quantize/dequantize pairs (quantized_decomposed) that litert-torch turns into integer operations
+    ONNX      the same for ONNX Runtime: activations uint8, which is the same grid with the zero point moved by 128,
+              and weights stored as int8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+QMIN, QMAX = -128, 127
+WEIGHT_QMAX = 127
+SMALLEST_SCALE = 1e-8
+
+_ops = torch.ops.quantized_decomposed
+
+
+class Mode(Enum):
+    """What the modules of a QDQ graph do; see the module's docstring."""
+
+    OBSERVE = "observe"
+    SIMULATE = "simulate"
+    TFLITE = "tflite"
+    ONNX = "onnx"
+
+
+EXPORTED = (Mode.TFLITE, Mode.ONNX)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Scale (above 0) and zero point (in -128..127) of an int8 tensor."""
+
+    scale: float
+    zero_point: int
+
+
+class ActivationQuantizer(nn.Module):
+    """Quantizes one tensor; one instance serves every tensor that must share its parameters.
+
+    ``fixed`` pins scale and zero point, where a runtime prescribes them.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, fixed: Affine | None = None) -> None:
+        super().__init__()
+        self.fixed = fixed
+        self.mode = Mode.OBSERVE
+        self.exported = Affine(1.0, 0)  # set when export begins: a tracer cannot read the buffers
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+
+    def affine(self) -> Affine:
+        """The parameters in use. The range always holds zero, so that zero is exact."""
+        if self.fixed is not None:
+            return self.fixed
+        low, high = float(self.low), float(self.high)
+        # In float32, as the file stores it: otherwise the converter's bias scale differs in the last bit.
+        scale = float(torch.tensor(max((high - low) / (QMAX - QMIN), SMALLEST_SCALE), dtype=torch.float32))
+        zero_point = min(max(QMIN - round(low / scale), QMIN), QMAX)
+        return Affine(scale, zero_point)
+
+    def set_mode(self, mode: Mode) -> None:
+        """Switch to ``mode``."""
+        self.mode = mode
+        if mode in EXPORTED:
+            self.exported = self.affine()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mode is Mode.OBSERVE:
+            low, high = torch.aminmax(x.detach())
+            self.low.copy_(torch.minimum(self.low, low))
+            self.high.copy_(torch.maximum(self.high, high))
+            return x
+        if self.mode is Mode.SIMULATE:
+            affine = self.affine()
+            return torch.fake_quantize_per_tensor_affine(x, affine.scale, affine.zero_point, QMIN, QMAX)
+        shift, dtype = (128, torch.uint8) if self.mode is Mode.ONNX else (0, torch.int8)
+        grid = (self.exported.scale, self.exported.zero_point + shift, QMIN + shift, QMAX + shift, dtype)
+        return _ops.dequantize_per_tensor(_ops.quantize_per_tensor(x, *grid), *grid)
+
+
+class _QuantizedWeight(nn.Module):
+    """Mixin of a layer whose ``weight`` is quantized per output channel."""
+
+    weight: Tensor
+    exported_scales: Tensor
+    exported_zeros: Tensor
+    exported_weight: Tensor
+    mode: Mode = Mode.OBSERVE
+
+    def set_mode(self, mode: Mode) -> None:
+        """Switch to ``mode``."""
+        self.mode = mode
+        if mode in EXPORTED:
+            # Buffers, as the converter wants to find constants.
+            scales = self.weight_scales()
+            self.register_buffer("exported_scales", scales, persistent=False)
+            zeros = torch.zeros_like(scales, dtype=torch.int64)
+            stored = _ops.quantize_per_channel(self.weight.detach(), *_weight_grid(scales, zeros))
+            self.register_buffer("exported_zeros", zeros, persistent=False)
+            self.register_buffer("exported_weight", stored, persistent=False)
+
+    def weight_scales(self) -> Tensor:
+        """float32 [out channels]: the largest magnitude of each channel over 127."""
+        weight = self.weight.detach()
+        return weight.abs().amax(dim=tuple(range(1, weight.dim()))).clamp(min=SMALLEST_SCALE) / WEIGHT_QMAX
+
+    def quantized_weight(self) -> Tensor:
+        """The weight as the mode says."""
+        if self.mode is Mode.OBSERVE:
+            return self.weight
+        if self.mode is Mode.SIMULATE:
+            scales = self.weight_scales()
+            zeros = torch.zeros_like(scales, dtype=torch.int32)
+            return torch.fake_quantize_per_channel_affine(self.weight, scales, zeros, 0, -WEIGHT_QMAX, WEIGHT_QMAX)
+        grid = _weight_grid(self.exported_scales, self.exported_zeros)
+        if self.mode is Mode.ONNX:
+            return _ops.dequantize_per_channel(self.exported_weight, *grid)
+        return _ops.dequantize_per_channel(_ops.quantize_per_channel(self.weight, *grid), *grid)
+
+
+def _weight_grid(scales: Tensor, zeros: Tensor) -> tuple[Tensor, Tensor, int, int, int, torch.dtype]:
+    return scales, zeros, 0, -WEIGHT_QMAX, WEIGHT_QMAX, torch.int8
+
+
+class QuantizedConv2d(_QuantizedWeight, nn.Conv2d):
+    """A convolution with simulated int8 weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.quantized_weight(), self.bias)
+
+
+class QuantizedLinear(_QuantizedWeight, nn.Linear):
+    """A linear layer with simulated int8 weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.quantized_weight(), self.bias)
+
+
+@contextmanager
+def mode_of(module: nn.Module, mode: Mode) -> Iterator[None]:
+    """``set_mode`` for the length of a block; afterwards the module simulates."""
+    set_mode(module, mode)
+    try:
+        yield
+    finally:
+        set_mode(module, Mode.SIMULATE)
+
+
+def set_mode(module: nn.Module, mode: Mode) -> None:
+    """Switch every quantizing module inside ``module``."""
+    for part in module.modules():
+        if isinstance(part, ActivationQuantizer | _QuantizedWeight):
+            part.set_mode(mode)
