@@ -1,11 +1,14 @@
 """Runs .tflite files: the only module that imports a TFLite interpreter.
 
-ai-edge-litert is preferred; tflite-runtime, its predecessor, is what 32-bit ARM can get.
+ai-edge-litert is preferred; tflite-runtime, its predecessor, is what 32-bit ARM can get. Intel AMX is withheld from
+both, for amx.py's reason, unless the environment has EDGECNN_AMX=1; the Runner's ``engine`` says what is in force.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,16 +16,70 @@ from typing import Any
 import numpy as np
 
 from edgecnn.errors import BadFileError, UsageError
-from edgecnn.runtime.manifest import Image
+from edgecnn.runtime import amx
+from edgecnn.runtime.manifest import Artifact, Image
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
 from edgecnn.runtime.runner import Runner
 
 INTERPRETERS = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tflite-runtime": ("tflite_runtime", "tflite-runtime")}
 SMALLEST = 64  # bytes; a FlatBuffer with one tensor is larger
+AMX_VARIABLE = "EDGECNN_AMX"
+
+_amx: str | None = None  # what XNNPACK found when it chose its kernels; it chooses once in a process
 
 
-def _interpreter() -> tuple[Any, str]:
-    """The Interpreter class and the name and version of the engine. Raises UsageError when there is none."""
+def open_content(content: bytes, *, delegate: bool) -> Any:
+    """An interpreter of a .tflite file in memory, on one thread, its tensors allocated.
+
+    With ``delegate``, XNNPACK takes what it can, as in a Runner. Without, the operations run one by one and every
+    intermediate tensor is kept. Raises BadFileError, and UsageError when there is no engine.
+    """
+    module, _ = _engine()
+    kind = module.OpResolverType
+    resolver = kind.AUTO if delegate else kind.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        interpreter = module.Interpreter(
+            model_content=content,
+            num_threads=1,
+            experimental_op_resolver_type=resolver,
+            experimental_preserve_all_tensors=not delegate,
+        )
+        if delegate:
+            _allocate_first(interpreter)
+        else:
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise BadFileError(f"a TFLite file in memory cannot be run: {' '.join(str(error).split())}") from error
+    return interpreter
+
+
+def _allocate_first(interpreter: Any) -> str:
+    """Allocate a new interpreter's tensors, which makes its delegate, and say what of AMX is in force.
+
+    Raises UsageError for a value of EDGECNN_AMX that means nothing.
+    """
+    global _amx
+    value = os.environ.get(AMX_VARIABLE, "0")
+    if value not in ("0", "1"):
+        raise UsageError(f"{AMX_VARIABLE} is '{value[:40]}' (valid: 0 withholds Intel AMX from LiteRT, 1 leaves it)")
+    late = value == "0" and amx.permitted()
+    with nullcontext() if value == "1" else amx.withheld():
+        interpreter.allocate_tensors()
+        if _amx is None:
+            _amx = _in_force(late)
+    return _amx
+
+
+def _in_force(late: bool) -> str:
+    if not amx.supported():
+        return ""
+    if not amx.permitted():
+        return ", AMX withheld"
+    return ", AMX allowed (granted before)" if late else ", AMX allowed"
+
+
+def _engine() -> tuple[Any, str]:
+    """The module with the interpreter, and the engine's name and version. Raises UsageError when there is none."""
     reasons = []
     for name, (package, distribution) in INTERPRETERS.items():
         try:
@@ -30,7 +87,7 @@ def _interpreter() -> tuple[Any, str]:
         except ImportError as error:
             reasons.append(f"{package}: {error}")
             continue
-        return module.Interpreter, f"{name} {version(distribution)}"
+        return module, f"{name} {version(distribution)}"
     raise UsageError(
         f"running a .tflite file needs a TFLite interpreter, and none can be imported ({'; '.join(reasons)}); "
         "run: pip install ai-edge-litert (32-bit ARM: tflite-runtime, on Python 3.11)"
@@ -41,20 +98,26 @@ class LiteRTRunner(Runner):
     """A .tflite classifier: one image input of rank 4, one output [batch, classes].
 
     A file whose batch is dynamic is resized when the batch changes, and only then; a file with a fixed batch of 1
-    is run image by image. Raises BadFileError for anything else.
+    is run image by image. Raises BadFileError for anything else, and UsageError for a file whose ``entry`` says that
+    this engine would compute it wrongly.
     """
 
     format = "tflite"
 
-    def __init__(self, path: Path, image: Image | None, threads: int) -> None:
-        interpreter, self.engine = _interpreter()
+    def __init__(self, path: Path, entry: Artifact | None, image: Image | None, threads: int) -> None:
+        module, name = _engine()
         self.path = path
+        if entry is not None and entry.recipe == "dynamic_w8" and name.startswith("tflite-runtime"):
+            raise UsageError(
+                f"{path} is dynamic_w8, whose per-channel weights {name} multiplies wrongly without a word; "
+                "run it with ai-edge-litert, or take the float32 or static_w8a8 file"
+            )
         with path.open("rb") as file:
             head = file.read(SMALLEST)
         if len(head) < SMALLEST or head[4:8] != b"TFL3":
             raise BadFileError(f"{path} is not a TFLite file (no 'TFL3' mark); copy it again or give another file")
         try:
-            self._interpreter = interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
             raise self._broken(error) from error
@@ -68,7 +131,7 @@ class LiteRTRunner(Runner):
         if not self._dynamic and self._batch != 1:
             raise BadFileError(f"{path} has a fixed batch of {self._batch}; export it with a dynamic batch or with 1")
         try:
-            self._interpreter.allocate_tensors()
+            self.engine = name + _allocate_first(self._interpreter)
         except (ValueError, RuntimeError) as error:
             raise self._broken(error) from error
         shape = self._interpreter.get_output_details()[0]["shape"]

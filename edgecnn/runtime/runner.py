@@ -61,7 +61,7 @@ def open_artifact(path: Path, entry: Artifact | None = None, *, image: Image | N
     if format == "tflite":
         from edgecnn.runtime.litert import LiteRTRunner
 
-        runner = LiteRTRunner(path, image, threads)
+        runner = LiteRTRunner(path, entry, image, threads)
     elif format == "onnx":
         from edgecnn.runtime.onnx import OnnxRunner
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import BadFileError, EdgeCNNError, MissingExtraError, UsageError
+from edgecnn.runtime import litert
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.manifest import Artifact, Image, InputTensor
 from edgecnn.runtime.preprocess import InputSpec, OutputSpec, prepare
@@ -173,6 +175,17 @@ def test_an_entry_that_does_not_fit_the_file_names_the_field(tmp_path: Path) -> 
     path = FILES["onnx, dynamic batch"](tmp_path)
     with pytest.raises(BadFileError, match="scale"):
         open_artifact(path, entry(path, "onnx", input=InputTensor("NCHW", "int8", 1 / 64, 0)), image=TINY)
+
+
+def test_the_old_engine_refuses_the_recipe_it_computes_wrongly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = FILES["tflite, dynamic batch"](tmp_path)
+    dynamic = dataclasses.replace(entry(path, "tflite", input=InputTensor()), recipe="dynamic_w8")
+    open_artifact(path, dynamic, image=TINY).close()
+    monkeypatch.setattr(litert, "INTERPRETERS", {"tflite-runtime": ("ai_edge_litert", "ai-edge-litert")})
+    open_artifact(path, entry(path, "tflite", input=InputTensor()), image=TINY).close()
+    with pytest.raises(UsageError, match="is dynamic_w8, whose per-channel weights tflite-runtime") as caught:
+        open_artifact(path, dynamic, image=TINY)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

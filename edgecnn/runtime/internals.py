@@ -1,0 +1,73 @@
+"""Looks inside a TFLite file as the engine runs it: values of inner tensors, and what XNNPACK takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgecnn.errors import UsageError
+from edgecnn.runtime.litert import open_content
+
+DELEGATE = "DELEGATE"  # the engine's name for an operation that stands for a whole partition
+
+
+def tensor_values(content: bytes, tensor: np.ndarray, indices: Sequence[int]) -> dict[int, np.ndarray]:
+    """What the tensors ``indices`` of a file hold after a run on the input ``tensor`` [N, ...], by index.
+
+    The operations run one by one, in TFLite's own kernels. Values quantized per tensor come as the real numbers they
+    stand for, float32 ``(q - zero_point) * scale``; all others as they are stored. Raises BadFileError for a file
+    that cannot be run, UsageError for an input or an index that it does not have.
+    """
+    interpreter = open_content(content, delegate=False)
+    entrance = interpreter.get_input_details()[0]
+    try:
+        if tuple(entrance["shape"]) != tensor.shape:
+            interpreter.resize_tensor_input(entrance["index"], tensor.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(entrance["index"], tensor)
+        interpreter.invoke()
+        details = {each["index"]: each for each in interpreter.get_tensor_details()}
+        return {index: _real(interpreter.get_tensor(index), details[index]) for index in indices}
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"a TFLite file cannot be run on {tensor.dtype} {list(tensor.shape)}: {reason}") from error
+
+
+def partitions(content: bytes) -> tuple[int, list[str]]:
+    """How many partitions XNNPACK makes of a file, and the names of the operations it leaves outside, in order.
+
+    One partition and nothing outside is the fastest: every change between the two costs. Raises BadFileError.
+    """
+    listed = open_content(content, delegate=True)._get_ops_details()
+    delegates = [each for each in listed if each["op_name"] == DELEGATE]
+    operations = [each for each in listed if each["op_name"] != DELEGATE]
+    inside = {index for delegate in delegates for index in _inside(delegate, operations)}
+    return len(delegates), [each["op_name"] for each in operations if each["index"] not in inside]
+
+
+def _inside(delegate: dict[str, Any], operations: Sequence[dict[str, Any]]) -> set[int]:
+    """Indices of the operations a partition replaced: back from its outputs, as far as its inputs.
+
+    The engine goes on listing them, and says nowhere which they are.
+    """
+    producer = {tensor: each for each in operations for tensor in each["outputs"]}
+    border = set(delegate["inputs"])
+    found: set[int] = set()
+    ahead = list(delegate["outputs"])
+    while ahead:
+        tensor = ahead.pop()
+        operation = producer.get(tensor)
+        if operation is not None and tensor not in border and operation["index"] not in found:
+            found.add(operation["index"])
+            ahead.extend(operation["inputs"])
+    return found
+
+
+def _real(stored: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    scales, zero_points = (details["quantization_parameters"][name] for name in ("scales", "zero_points"))
+    if len(scales) != 1:
+        return stored
+    real: np.ndarray = (stored.astype(np.float64) - float(zero_points[0])) * float(scales[0])
+    return real.astype(np.float32)
