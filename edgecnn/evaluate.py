@@ -16,7 +16,10 @@ BATCH = 500
 
 
 def predictor(model: nn.Module, device: torch.device | str = "cpu") -> Callable[[np.ndarray], np.ndarray]:
-    """A function from uint8 [n, height, width, channels] to logits float32 [n, classes], the model in evaluation mode."""
+    """A function from uint8 [n, height, width, channels] to logits float32 [n, classes].
+
+    It scores in evaluation mode and leaves ``model``, which lies on ``device``, in the mode it was in.
+    """
 
     def predict(images: np.ndarray) -> np.ndarray:
         was_training = model.training

@@ -2,7 +2,7 @@
 
 A verb with ``json_option`` gets ``as_json: bool``. When it is true, standard output is kept for the one document
 that ``print_json`` is given: whatever else is written there, by Python, a C library or a child process, goes to
-standard error.
+standard error. Under torchrun, which starts a verb several times, only the first process prints.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from typing import Any
 import click
 
 _DOCUMENT = "edgecnn.json"
+
+
+def first_process() -> bool:
+    """False in all but the first of the processes that torchrun started: one of them prints the result."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def print_json(document: object) -> None:
@@ -41,7 +46,7 @@ def _stdout_for_json(meta: dict[str, Any]) -> Iterator[None]:
         sys.stdout = stream
         os.dup2(descriptor, 1)
         os.close(descriptor)
-        if _DOCUMENT in meta:
+        if _DOCUMENT in meta and first_process():
             print(meta[_DOCUMENT])
     if _DOCUMENT not in meta:
         raise RuntimeError("--json was asked for, and the verb ended without print_json()")

@@ -1,8 +1,8 @@
 """Augmentation of whole uint8 batches on the device that trains.
 
 Every function takes and gives uint8 [n, height, width, channels] on any torch device, draws all it needs from
-one generator, and works on groups of images at a time: an image-by-image loop in Python would starve the
-training step (``benchmarks/augmentation.py`` measures the difference).
+one generator, and works on all images at once: an image-by-image loop in Python would starve the training step
+(``benchmarks/augmentation.py`` measures the difference).
 """
 
 from __future__ import annotations
@@ -53,31 +53,26 @@ def _draw(count: int, high: int, like: Tensor, generator: Generator) -> Tensor:
 def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
     """Move each image by up to ``pixels`` in both directions, filling with grey.
 
-    One axis after the other, all images with the same offset at once: 2 * (2 * pixels + 1) slice copies.
+    Each row of the result is a piece of the padded images, and all pieces are copied by one gather.
     """
     count, height, width, channels = images.shape
-    offsets = 2 * pixels + 1
-    padded = images.new_full((count, height + 2 * pixels, width, channels), GREY)
-    padded[:, pixels : pixels + height] = images
-    rows = images.new_full((count, height, width + 2 * pixels, channels), GREY)
-    vertical = _draw(count, offsets, images, generator)
-    for offset in range(offsets):
-        chosen = (vertical == offset).nonzero()[:, 0]
-        rows[chosen, :, pixels : pixels + width] = padded[chosen, offset : offset + height]
-    moved = torch.empty_like(images)
-    horizontal = _draw(count, offsets, images, generator)
-    for offset in range(offsets):
-        chosen = (horizontal == offset).nonzero()[:, 0]
-        moved[chosen] = rows[chosen, :, offset : offset + width]
-    return moved
+    padded_height, padded_width = height + 2 * pixels, width + 2 * pixels
+    padded = images.new_full((count, padded_height, padded_width, channels), GREY)
+    padded[:, pixels : pixels + height, pixels : pixels + width] = images
+    # pieces[p] is the row that starts at pixel p, counted through all padded images; the pieces overlap.
+    row = width * channels
+    pieces = padded.view(-1).as_strided(((padded.numel() - row) // channels + 1, row), (channels, 1))
+    top = _draw(count, 2 * pixels + 1, images, generator)
+    left = _draw(count, 2 * pixels + 1, images, generator)
+    corner = (torch.arange(count, device=images.device) * padded_height + top) * padded_width + left
+    starts = corner[:, None] + torch.arange(height, device=images.device) * padded_width
+    return pieces.index_select(0, starts.flatten()).view(images.shape)
 
 
 def flip(images: Tensor, generator: Generator) -> Tensor:
     """Mirror half of the images, chosen at random, left to right."""
     chosen = _draw(len(images), 2, images, generator).nonzero()[:, 0]
-    mirrored = images.clone()
-    mirrored[chosen] = images[chosen].flip(2)
-    return mirrored
+    return images.index_copy(0, chosen, images.index_select(0, chosen).flip(2))
 
 
 def cutout(images: Tensor, side: int, generator: Generator) -> Tensor:
@@ -98,4 +93,4 @@ def to_input(images: Tensor) -> Tensor:
 
     The result lies in channels_last memory, which is what the images had.
     """
-    return ((images.to(torch.float32) - INPUT_OFFSET) / INPUT_DIVISOR).permute(0, 3, 1, 2)
+    return images.to(torch.float32).sub_(INPUT_OFFSET).div_(INPUT_DIVISOR).permute(0, 3, 1, 2)

@@ -67,11 +67,20 @@ def register(name: str) -> Callable[[Factory], Factory]:
 
 
 def names() -> list[str]:
-    """Names of all known models: our own in the order of the README, then those of other packages."""
+    """Names of all known models: our own in the order of the README, then those of other packages.
+
+    Raises UsageError for a package whose models cannot be loaded.
+    """
     for family in _FAMILIES:
         import_module(f"edgecnn.models.{family}")
     for entry in entry_points(group=_ENTRY_POINTS):
-        entry.load()
+        try:
+            entry.load()
+        except (ImportError, AttributeError) as error:
+            package = entry.dist.name if entry.dist else entry.value
+            raise UsageError(
+                f"the models of package '{package}' cannot be loaded ({error}); mend or uninstall it"
+            ) from error
     return list(_FACTORIES)
 
 

@@ -1,0 +1,177 @@
+"""Weights on disk: safetensors with a JSON header, never pickle.
+
+The header says what the tensors are: model and arguments, data set, recipe, metrics, versions, and the command that
+made them. A checkpoint of an unfinished training holds the optimizer's and the averaged weights' tensors as well.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor, nn
+
+import edgecnn
+from edgecnn import models
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.models import ModelArguments
+from edgecnn.runtime.files import write_bytes
+
+_HEADER_KEY = "edgecnn"
+_FORMAT = 1
+SUFFIX = ".safetensors"
+
+
+def tool_versions(*packages: str) -> dict[str, str]:
+    """Versions of Python, edgecnn and those of ``packages`` that are installed."""
+    found = {"python": platform.python_version(), "edgecnn": edgecnn.__version__}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a weights file says about itself.
+
+    ``recipe`` are the training settings, ``metrics`` what was measured (accuracies are fractions of
+    ``test_images`` or ``validation_images``), ``training`` the machine, the seconds it took and the epoch reached.
+    """
+
+    model: str
+    arguments: ModelArguments
+    dataset: str
+    classes: tuple[str, ...]
+    recipe: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    versions: dict[str, str] = field(default_factory=lambda: tool_versions("torch"))
+    format: int = _FORMAT
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(asdict(self) | {"arguments": self.arguments.to_json()}, sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> Header:
+        """The inverse of ``to_json``; raises BadFileError naming ``path`` for anything else."""
+        try:
+            value = json.loads(text)
+            written = value["format"]
+            if written == _FORMAT:
+                value["arguments"] = ModelArguments.from_json(value["arguments"])
+                value["classes"] = tuple(value["classes"])
+                return cls(**value)
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            raise BadFileError(f"{path} has a header that edgecnn did not write ({error!r})") from error
+        raise BadFileError(f"{path} has header format {written}; this edgecnn reads format {_FORMAT}: upgrade edgecnn")
+
+
+def save(path: Path, header: Header, tensors: Mapping[str, Tensor]) -> None:
+    """Write header and tensors to ``path`` atomically. Raises OutputError."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, tensors_to_bytes(plain, metadata={_HEADER_KEY: header.to_json()}))
+
+
+def load(path: Path) -> tuple[Header, dict[str, Tensor]]:
+    """Header and tensors (on the CPU) of a file written by ``save``. Raises BadFileError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadFileError(f"cannot read weights {path}: {error.strerror}; give a {SUFFIX} file") from error
+    try:
+        tensors = tensors_from_bytes(content)
+    except SafetensorError as error:
+        raise BadFileError(
+            f"{path} is not a whole safetensors file ({error}); give one written by 'edgecnn train'"
+        ) from error
+    return _read_header(content, path), tensors
+
+
+def _read_header(content: bytes, path: Path) -> Header:
+    # The layout is public: 8 bytes of little-endian length, then a JSON object (safetensors README, "Format").
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    if _HEADER_KEY not in metadata:
+        raise BadFileError(f"{path} holds tensors but no edgecnn header; give a file written by 'edgecnn train'")
+    return Header.from_json(metadata[_HEADER_KEY], path)
+
+
+def fit(model: nn.Module, tensors: Mapping[str, Tensor], source: object) -> None:
+    """Copy ``tensors`` into ``model``. Raises BadFileError naming the first tensor that does not fit."""
+    wanted = model.state_dict()
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            raise BadFileError(f"{source} does not fit the model: it has no tensor '{name}' {_shape(tensor)}")
+        if tensors[name].shape != tensor.shape:
+            raise BadFileError(
+                f"{source} does not fit the model: tensor '{name}' is {_shape(tensors[name])} in the file "
+                f"and {_shape(tensor)} in the model"
+            )
+    for name in tensors:
+        if name not in wanted:
+            raise BadFileError(f"{source} does not fit the model: the model has no tensor '{name}'")
+    model.load_state_dict(dict(tensors))
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module, Header]:
+    """The model a weights file holds, in evaluation mode, and its header.
+
+    Raises BadFileError if the file is broken, belongs to another model than ``expected_model``, or does not fit.
+    """
+    header, tensors = load(path)
+    if expected_model is not None and expected_model != header.model:
+        # Said by the first tensor that differs, where one does.
+        fit(models.create(expected_model, header.arguments), tensors, f"{path} (weights of '{header.model}')")
+        raise BadFileError(
+            f"{path} holds weights of '{header.model}', not of '{expected_model}'; choose --model '{header.model}'"
+        )
+    model = models.create(header.model, header.arguments)
+    fit(model, tensors, path)
+    return model.eval(), header
+
+
+def annotate(path: Path, metrics: Mapping[str, float]) -> Header:
+    """Add ``metrics`` to the header of a weights file, replacing those of the same names; gives the new header.
+
+    Tensors and all else stay as they are; the file is replaced atomically. Raises BadFileError or OutputError.
+    """
+    header, tensors = load(path)
+    more = replace(header, metrics=header.metrics | dict(metrics))
+    save(path, more, tensors)
+    return more
+
+
+def shipped_folder() -> Path:
+    """Where the weights that come with edgecnn lie: DATASET/MODEL.safetensors."""
+    return Path(str(resources.files("edgecnn"))) / "weights"
+
+
+def shipped(model: str, dataset: str) -> Path | None:
+    """Path of the weights that come with edgecnn for this model and data set, or None."""
+    path = shipped_folder() / dataset / f"{model}{SUFFIX}"
+    return path if path.is_file() else None
+
+
+def all_shipped(model: str) -> list[tuple[Path, Header]]:
+    """Path and header of all shipped weights of ``model``, ordered by data set name. Raises BadFileError."""
+    return [(path, load(path)[0]) for path in sorted(shipped_folder().glob(f"*/{model}{SUFFIX}"))]

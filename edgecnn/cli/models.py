@@ -1,0 +1,93 @@
+"""``edgecnn models``: the architectures, and the trained weights that ship with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from edgecnn.cli.options import json_option, print_json
+from edgecnn.errors import UsageError
+
+
+@click.command(name="models")
+@json_option
+def command(as_json: bool) -> None:
+    """List the models: name, size, work for one image, and the trained weights that come with edgecnn.
+
+    Parameters and multiply-accumulates (MACs) are for 10 classes and images of 32x32x3.
+    """
+    from edgecnn import models
+
+    entries = [describe(name) for name in models.names()]
+    if as_json:
+        print_json(entries)
+    else:
+        click.echo(text(entries))
+
+
+def describe(name: str) -> dict[str, Any]:
+    """The JSON entry of a model; accuracies are shares 0 to 1 of the test images.
+
+    A registered model that cannot be built gets null for its size, and a line on standard error that says why.
+    """
+    from edgecnn.checkpoint import all_shipped
+    from edgecnn.models import ModelArguments, cost, create
+
+    entry: dict[str, Any] = {"name": name, "parameters": None, "macs": None, "weights": []}
+    try:
+        model = create(name)
+        entry |= {"parameters": cost.parameters(model), "macs": cost.macs(model, ModelArguments())}
+    except (UsageError, RuntimeError) as error:
+        click.echo(f"{name}: not measured ({' '.join(str(error).split())})", err=True)
+    for path, header in all_shipped(name):
+        images = header.metrics.get("test_images")
+        entry["weights"].append({
+            "dataset": header.dataset,
+            "accuracy": header.metrics.get("test_accuracy"),
+            "accuracy_images": None if images is None else int(images),
+            "static_w8a8_accuracy": header.metrics.get("static_w8a8_accuracy"),
+            "created": header.created,
+            "command": header.command,
+            "training": header.training,
+            "file": str(path),
+            "bytes": path.stat().st_size,
+        })  # fmt: skip
+    return entry
+
+
+def text(entries: list[dict[str, Any]]) -> str:
+    """What a person reads: a line per model and shipped weights."""
+    from edgecnn.report.table import table
+
+    headers = [
+        "model", "parameters", "MACs", "trained on", "float32", "static_w8a8", "images", "epochs", "time", "date",
+    ]  # fmt: skip
+    rows = []
+    for entry in entries:
+        shown = [entry["name"], _count(entry["parameters"]), _count(entry["macs"])]
+        for weights in entry["weights"]:
+            training = weights["training"]
+            rows.append([
+                *shown, weights["dataset"], _share(weights["accuracy"]), _share(weights["static_w8a8_accuracy"]),
+                _count(weights["accuracy_images"]), _count(training.get("epochs")), _duration(training.get("seconds")),
+                weights["created"][:10],
+            ])  # fmt: skip
+            shown = ["", "", ""]
+        if not entry["weights"]:
+            rows.append([*shown, *["-"] * 7])
+    return table(headers, rows, "lrrlrrrrrl")
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

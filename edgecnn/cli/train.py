@@ -1,0 +1,122 @@
+"""``edgecnn train``: images to trained weights."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from edgecnn.cli.options import data_option, first_process, force_option, json_option, model_option, print_json
+
+
+@click.command(name="train")
+@model_option
+@data_option
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATASET.")
+@click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images a step, in all.")
+@click.option("--optimizer", default="sgd", show_default=True, help="sgd or adamw.")
+@click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Peak, after warm-up.")
+@click.option("--weight-decay", type=float, default=5e-4, show_default=True)
+@click.option("--label-smoothing", type=float, default=0.1, show_default=True)
+@click.option("--average", type=float, default=0.998, show_default=True, help="Decay of the averaged weights.")
+@click.option("--shift", type=click.IntRange(0), default=4, show_default=True, help="Random shift in pixels.")
+@click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
+@click.option("--cutout", type=click.IntRange(0), default=0, show_default=True, help="Side of the hidden square.")
+@click.option("--precision", default="auto", show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the model first: faster in long runs.")
+@click.option("--validation", type=float, default=0.0, show_default=True, help="Fraction held out; test is not used.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder.")
+@force_option
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    *,
+    model: str,
+    data: str,
+    out: Path | None,
+    flip: bool | None,
+    shift: int,
+    cutout: int,
+    precision: str,
+    compiled: bool,
+    device: str,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train a model and write its weights, a checkpoint for --resume and a curve.
+
+    With several GPUs or machines: torchrun --nproc-per-node N -m edgecnn train ...
+    """
+    from edgecnn import models
+    from edgecnn.data import registry
+    from edgecnn.data.augment import Augmentation
+    from edgecnn.errors import UnknownNameError
+    from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
+
+    if model not in models.names():
+        raise UnknownNameError("model", model, models.names())
+    if precision == "auto":
+        precision = "bfloat16" if choose_device(device).type == "cuda" else "float32"
+    # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.
+    recipe = TrainRecipe(
+        augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled, **settings
+    )
+    dataset = registry.load(data)
+    if flip is None:
+        recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=dataset.mirrorable))
+    if dataset.note and first_process():
+        click.secho(dataset.note, err=True, bold=True)
+    folder = out or Path("runs") / f"{model}-{dataset.name}"
+    recorded = recorded_command(context, dataset.name)
+    header = train(model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded)
+    if as_json:
+        print_json({
+            "model": model,
+            "dataset": dataset.name,
+            "note": dataset.note,
+            "metrics": header.metrics,
+            "training": header.training,
+            "weights": str(folder / WEIGHTS),
+            "curve": str(folder / CURVE),
+        })  # fmt: skip
+    elif first_process():
+        kind = "validation" if recipe.validation else "test"
+        click.echo(
+            f"{kind} accuracy {header.metrics[f'{kind}_accuracy']:.4f} on {header.metrics[f'{kind}_images']:,.0f} "
+            f"images of {dataset.name}, {header.training['seconds']:.0f} s"
+        )
+        click.echo(f"weights {folder / WEIGHTS}")
+
+
+def recorded_command(context: click.Context, dataset: str) -> str:
+    """The command line that gives this run again: the options that were set, without where to put the result.
+
+    ``dataset`` is what was trained on, which '--data auto' leaves open.
+    """
+    words = ["edgecnn", "train"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in ("out", "resume", "force", "as_json"):
+            continue
+        if name == "data":
+            words += ["--data", dataset]
+        elif context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            value = context.params[name]
+            if value is True:
+                words.append(parameter.opts[0])
+            elif value is False:
+                words.append(parameter.secondary_opts[0])
+            else:
+                words += [parameter.opts[0], str(value)]
+    return shlex.join(words)

@@ -1,0 +1,13 @@
+"""Training: images to weights.
+
+``loop`` tells the story; the other rooms are what it stands on: ``recipe`` (the settings), ``processes`` (this
+process among torchrun's), ``optimize`` (optimizer, schedule, average), ``state`` (all that changes), ``epoch`` (one
+pass over the images), ``folder`` (files of a run) and ``progress`` (what is seen of it).
+"""
+
+from edgecnn.train.folder import CHECKPOINT, CURVE, WEIGHTS
+from edgecnn.train.loop import train
+from edgecnn.train.processes import choose_device
+from edgecnn.train.recipe import TrainRecipe
+
+__all__ = ["CHECKPOINT", "CURVE", "WEIGHTS", "TrainRecipe", "choose_device", "train"]

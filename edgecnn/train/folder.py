@@ -1,0 +1,92 @@
+"""The folder of a training run: weights, a checkpoint of every epoch, and the curve."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.runtime.files import output_errors, refuse_existing, write_bytes
+from edgecnn.train.state import State
+
+WEIGHTS = "weights.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+CURVE = "curve.csv"
+
+Curve = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run below ``path``; each is written atomically."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state after the last finished epoch is."""
+        return self.path / CHECKPOINT
+
+    def check(self, resume: bool, force: bool) -> None:
+        """Raise OutputExistsError if the folder holds a run that is neither resumed nor, by ``force``, replaced.
+
+        Raises BadFileError if there is nothing to resume.
+        """
+        if resume and not self.checkpoint.exists():
+            raise BadFileError(f"nothing to resume: {self.checkpoint} does not exist; run without --resume")
+        for name in () if resume else (CHECKPOINT, WEIGHTS, CURVE):
+            refuse_existing(self.path / name, force)
+
+    def prove_writable(self) -> None:
+        """Make the folder and write to it, so that a bad place is found before hours of work. Raises OutputError."""
+        with output_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+
+    def save_epoch(self, header: Header, state: State, curve: Curve) -> None:
+        """Checkpoint first, then the curve, which the checkpoint can always write again. Raises OutputError."""
+        if state.epoch == 1:
+            with output_errors(self.path):
+                (self.path / WEIGHTS).unlink(missing_ok=True)  # of a run that this one replaces
+        training = {"epochs": state.epoch, "seconds": state.seconds, "curve": curve}
+        checkpoint.save(self.checkpoint, replace(header, training=training), state.tensors())
+        names = list(curve[-1])
+        lines = [",".join(names)] + [",".join(f"{row[name]:.6g}" for name in names) for row in curve]
+        write_bytes(self.path / CURVE, ("\n".join(lines) + "\n").encode())
+
+    def save_weights(self, header: Header, state: State) -> None:
+        """The result of the whole run. Raises OutputError."""
+        checkpoint.save(self.path / WEIGHTS, header, state.result.state_dict())
+
+    def resume(self, header: Header, state: State) -> Curve:
+        """Bring ``state`` to where the checkpoint stopped and return the curve so far.
+
+        Raises BadFileError for a checkpoint that cannot be used, UsageError if it is of a run with other settings.
+        """
+        path = self.checkpoint
+        found, tensors = checkpoint.load(path)
+        there, here = _settings(found), _settings(header)
+        for name in sorted(here.keys() | there.keys()):
+            if there.get(name) != here.get(name):
+                raise UsageError(
+                    f"cannot resume {path}: its {name.replace('_', ' ')} is {there.get(name)}, "
+                    f"this run's is {here.get(name)}; use the same options"
+                )
+        if "curve" not in found.training:
+            raise BadFileError(f"cannot resume {path}: it holds finished weights; run without --resume")
+        state.restore(tensors, path)
+        state.epoch = int(found.training["epochs"])
+        state.seconds = float(found.training["seconds"])
+        curve: Curve = found.training["curve"]
+        return curve
+
+
+def _settings(header: Header) -> dict[str, Any]:
+    """What two runs must have in common, setting by setting."""
+    whole = {"model": header.model, "dataset": header.dataset, "classes": header.classes}
+    return whole | header.arguments.to_json() | header.recipe

@@ -1,0 +1,135 @@
+"""Training from the first look at the data to the weights file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgecnn import models
+from edgecnn.checkpoint import Header
+from edgecnn.data.dataset import DataSet, Split, everything, hold_out
+from edgecnn.errors import UsageError
+from edgecnn.evaluate import score_model
+from edgecnn.models import ModelArguments
+from edgecnn.train.epoch import Trainer
+from edgecnn.train.folder import RunFolder
+from edgecnn.train.processes import Processes, choose_device, joined
+from edgecnn.train.progress import Progress
+from edgecnn.train.recipe import TrainRecipe
+from edgecnn.train.state import State
+
+
+def train(
+    model: str,
+    data: DataSet,
+    recipe: TrainRecipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    force: bool = False,
+    command: str = "",
+) -> Header:
+    """Train ``model`` on ``data`` and write weights, a checkpoint and a curve into the folder ``out``.
+
+    Returns the header of the weights: ``metrics`` holds ``test_accuracy`` (fraction of the test images, scored once, at
+    the end), or ``validation_accuracy`` where the recipe holds images out. Under torchrun all processes return it, and
+    the first writes. ``resume`` goes on from the checkpoint in ``out``; ``command`` is recorded in the header.
+
+    Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
+    cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
+    for settings that do not fit the data, the device or the processes, and for a loss that is no longer finite.
+    """
+    place = choose_device(device)
+    folder = RunFolder(out)
+    with joined(place) as processes:
+        fitted, held = _split(data, recipe, processes)
+        header = _header(model, data, recipe, command)
+        folder.check(resume, force)
+        processes.wait()  # until all have looked, before the first writes
+        if processes.first:
+            folder.prove_writable()
+
+        torch.manual_seed(recipe.seed)
+        live = models.create(model, header.arguments).to(place).to(memory_format=torch.channels_last)
+        state = State.start(live, recipe)
+        curve = folder.resume(header, state) if resume else []
+
+        runner = processes.parallel(live, place)
+        if recipe.compile:
+            runner = torch.compile(runner)  # type: ignore[assignment]
+        images, labels = (torch.from_numpy(array).to(place) for array in everything(fitted))
+        trainer = Trainer(recipe, processes, state, runner, images, labels)
+
+        silent = not processes.first
+        with Progress(recipe.epochs, trainer.steps, state.epoch, folder.checkpoint, silent=silent) as progress:
+            for epoch in range(state.epoch, recipe.epochs):
+                started = time.monotonic()
+                loss, accuracy = trainer.one_epoch(epoch, progress)
+                state.epoch = epoch + 1
+                state.seconds += time.monotonic() - started
+                row = {"epoch": state.epoch, "loss": loss, "train_accuracy": accuracy, "seconds": state.seconds}
+                if held is not None:
+                    row["validation_accuracy"] = score_model(state.result, held, place).accuracy
+                curve.append(row)
+                if processes.first:
+                    folder.save_epoch(header, state, curve)
+                progress.epoch(row)
+
+            kind, judges = ("test", data.test) if held is None else ("validation", held)
+            metrics = {"train_loss": curve[-1]["loss"]} | _final_score(kind, state.result, judges, place)
+            training = {"seconds": round(state.seconds, 1), "epochs": state.epoch, **_machine(place, processes)}
+            done = replace(header, metrics=metrics, training=training)
+            if processes.first:
+                folder.save_weights(done, state)
+            processes.wait()
+    return done
+
+
+def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Split, Split | None]:
+    """The images to train on, and those held out, if any. Raises UsageError where the settings do not fit them."""
+    fitted: Split = data.train
+    held: Split | None = None
+    if recipe.validation > 0:
+        fitted, held = hold_out(data.train, recipe.validation, seed=0)
+        if len(held) == 0:
+            raise UsageError(
+                f"validation {recipe.validation} of {len(data.train)} training images is not one image; raise it"
+            )
+    if len(fitted) < recipe.batch_size:
+        raise UsageError(f"batch size {recipe.batch_size} is more than the {len(fitted)} training images; lower it")
+    if recipe.batch_size % processes.count:
+        raise UsageError(
+            f"batch size {recipe.batch_size} cannot be shared by {processes.count} processes; "
+            f"choose a multiple of {processes.count}"
+        )
+    return fitted, held
+
+
+def _header(model: str, data: DataSet, recipe: TrainRecipe, command: str) -> Header:
+    height, width, channels = data.image
+    arguments = ModelArguments(len(data.classes), channels, (height, width))
+    return Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command)
+
+
+def _final_score(kind: str, model: nn.Module, split: Split, device: torch.device) -> dict[str, float]:
+    result = score_model(model, split, device)
+    return {f"{kind}_accuracy": result.accuracy, f"{kind}_images": result.images}
+
+
+def _machine(device: torch.device, processes: Processes) -> dict[str, Any]:
+    """What the training ran on, to stand beside its duration."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    return {"device": name, "threads": torch.get_num_threads(), "processes": processes.count}
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return names[0] if names else "CPU"

@@ -1,0 +1,68 @@
+"""The settings of a training run, checked as soon as they are put together."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgecnn.data.augment import Augmentation
+from edgecnn.errors import UnknownNameError, UsageError
+
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """All settings of a training run; the same settings on the same machine give the same weights.
+
+    ``batch_size`` counts the images of a step over all processes. ``learning_rate`` is the peak, reached after
+    ``warmup_epochs``. ``average`` is the decay of the exponential moving average of the weights, which is what is
+    kept. ``precision`` is 'float32' or 'bfloat16' (autocast). ``validation`` is the fraction of the training images
+    held out; the test images are then not touched.
+    Raises UnknownNameError or UsageError, naming the setting, for a value that makes no training.
+    """
+
+    epochs: int = 60
+    batch_size: int = 256
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    warmup_epochs: float = 2.0
+    average: float = 0.998
+    augmentation: Augmentation = Augmentation()
+    precision: str = "float32"
+    compile: bool = False
+    validation: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise UnknownNameError("optimizer", self.optimizer, OPTIMIZERS)
+        if self.precision not in PRECISIONS:
+            raise UnknownNameError("precision", self.precision, PRECISIONS)
+        # Written so that NaN, which compares false with everything, is refused too.
+        checks = {
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "above 0"),
+            "momentum": (0 <= self.momentum < 1, "0 or more, below 1"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more, below 1"),
+            "warmup_epochs": (0 <= self.warmup_epochs < math.inf, "0 or more"),
+            "average": (0 <= self.average < 1, "a decay: 0 or more, below 1"),
+            "validation": (0 <= self.validation < 1, "a fraction of the training images: 0 or more, below 1"),
+            "seed": (0 <= self.seed < 2**63, "0 or more, below 2^63"),
+        }
+        for name, (good, allowed) in checks.items():
+            if not good:
+                raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}, but must be {allowed}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON values, as a weights file records them."""
+        value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return value

@@ -1,0 +1,97 @@
+"""``edgecnn models``: what there is, and what ships with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from edgecnn import checkpoint, models
+from edgecnn.checkpoint import Header
+from edgecnn.cli.main import main
+from edgecnn.models import ModelArguments, registry
+
+HEADER = Header(
+    "lenet", ModelArguments(), "digits", tuple("0123456789"), {}, {"test_accuracy": 0.9512, "test_images": 450},
+    {"epochs": 15, "seconds": 5.9, "device": "a machine"}, "edgecnn train --model lenet --data digits",
+    "2026-01-02T03:04:05+00:00",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where shipped weights lie in these tests."""
+    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path)
+    return tmp_path
+
+
+def ship(folder: Path, header: Header) -> Path:
+    path = folder / header.dataset / f"{header.model}.safetensors"
+    checkpoint.save(path, header, {"a": torch.zeros(3)})
+    return path
+
+
+def lines(capfd: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """The words of each line of the table below its rule."""
+    assert main(["models"]) == 0
+    return [line.split() for line in capfd.readouterr().out.splitlines()[2:]]
+
+
+def test_without_weights_there_are_names_and_sizes(capfd: pytest.CaptureFixture[str]) -> None:
+    assert lines(capfd)[:2] == [
+        ["lenet", "62,006", "651,720", *"-------"],
+        ["mod_cnn", "127,858", "1,686,056", *"-------"],
+    ]
+    assert main(["models", "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert [entry["name"] for entry in document] == models.names()
+    assert document[0] == {"name": "lenet", "parameters": 62_006, "macs": 651_720, "weights": []}
+
+
+def test_shipped_weights_are_listed_below_their_model(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = ship(folder, HEADER)
+    more = replace(HEADER, dataset="cifar10", training={"epochs": 60, "seconds": 1234.0})
+    checkpoint.annotate(ship(folder, more), {"static_w8a8_accuracy": 0.9476})
+    assert lines(capfd)[:3] == [
+        ["lenet", "62,006", "651,720", "cifar10", "95.12", "%", "94.76", "%", "450", "60", "21", "min", "2026-01-02"],
+        ["digits", "95.12", "%", "-", "450", "15", "6", "s", "2026-01-02"],
+        ["mod_cnn", "127,858", "1,686,056", *"-------"],
+    ]
+    assert main(["models", "--json"]) == 0
+    lenet = json.loads(capfd.readouterr().out)[0]
+    assert [weights["static_w8a8_accuracy"] for weights in lenet["weights"]] == [0.9476, None]
+    assert lenet["weights"][1] == {
+        "dataset": "digits", "accuracy": 0.9512, "accuracy_images": 450, "static_w8a8_accuracy": None,
+        "created": HEADER.created, "command": HEADER.command, "training": HEADER.training,
+        "file": str(path), "bytes": path.stat().st_size,
+    }  # fmt: skip
+
+
+def test_damaged_weights_are_named(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = ship(folder, HEADER)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert main(["models"]) == 2
+    assert f"edgecnn: error: {path} is not a whole safetensors file" in capfd.readouterr().err
+
+
+def test_a_registered_model_that_cannot_run_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    known = {name: registry._FACTORIES[name] for name in registry.names()}
+    monkeypatch.setattr(registry, "_FACTORIES", known)
+
+    @models.register("wrong")
+    def wrong(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
+        return nn.Linear(5, num_classes)
+
+    assert main(["models", "--json"]) == 0
+    out, err = capfd.readouterr()
+    document = json.loads(out)
+    assert document[-1] == {"name": "wrong", "parameters": None, "macs": None, "weights": []}
+    assert [entry["name"] for entry in document] == list(known)
+    assert err.startswith("wrong: not measured (mat1 and mat2 shapes cannot be multiplied")
+    assert err.count("\n") == 1

@@ -1,0 +1,162 @@
+"""``edgecnn train`` on the digits: its outputs, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgecnn import checkpoint
+from edgecnn.cli.main import main
+from edgecnn.train import CHECKPOINT, WEIGHTS
+from tests.train import small
+
+WORDS = ["train", "--model", "lenet", "--data", "digits", "--epochs", "1", "--batch-size", "64", "--device", "cpu"]
+
+
+def refused(capfd: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line of an error that a refused command leaves."""
+    assert main([*WORDS, *words]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if not line.startswith("epoch ")]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("edgecnn: error: ")
+    return lines[0]
+
+
+def test_a_person_reads_the_accuracy_and_where_the_weights_are(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(WORDS) == 0
+    out, err = capfd.readouterr()
+    header, _ = checkpoint.load(tmp_path / "runs" / "lenet-digits" / WEIGHTS)
+    accuracy, weights = out.splitlines()
+    assert accuracy.startswith(f"test accuracy {header.metrics['test_accuracy']:.4f} on 450 images of digits, ")
+    assert weights == f"weights runs/lenet-digits/{WEIGHTS}"
+    assert err.startswith("epoch 1/1  loss ")
+
+
+def test_json_is_one_document_on_standard_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "--out", str(tmp_path / "run"), "--validation", "0.1", "--json"]) == 0
+    out, err = capfd.readouterr()
+    document = json.loads(out)
+    header, _ = checkpoint.load(Path(document["weights"]))
+    assert document == {
+        "model": "lenet", "dataset": "digits", "note": "", "metrics": header.metrics, "training": header.training,
+        "weights": str(tmp_path / "run" / WEIGHTS), "curve": str(tmp_path / "run" / "curve.csv"),
+    }  # fmt: skip
+    assert document["metrics"].keys() == {"train_loss", "validation_accuracy", "validation_images"}
+    assert "validation 0." in err
+
+
+def test_the_recorded_command_gives_the_same_weights(tmp_path: Path) -> None:
+    words = ["--no-flip", "--seed", "3", "--optimizer", "adamw", "--learning-rate", "0.003"]
+    assert main([*WORDS, *words, "--out", str(tmp_path / "one"), "--force"]) == 0
+    command = checkpoint.load(tmp_path / "one" / WEIGHTS)[0].command
+    assert command == (
+        "edgecnn train --model lenet --data digits --epochs 1 --batch-size 64 --optimizer adamw --learning-rate 0.003 "
+        "--no-flip --seed 3 --device cpu"
+    )
+    assert main([*shlex.split(command)[1:], "--out", str(tmp_path / "two")]) == 0
+    assert small.same(small.tensors(tmp_path / "one"), small.tensors(tmp_path / "two"))
+
+
+def test_auto_says_which_data_it_took_and_records_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGECNN_DATA", str(tmp_path / "no data"))
+    monkeypatch.setenv("EDGECNN_CIFAR10_URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    words = [word for word in WORDS if word not in ("--data", "digits")]
+    assert main([*words, "--out", str(tmp_path / "run"), "--json"]) == 0
+    out, err = capfd.readouterr()
+    document = json.loads(out)
+    assert document["dataset"] == "digits"
+    assert document["note"] in err
+    assert "using the embedded digits instead" in document["note"]
+    assert "--data digits" in checkpoint.load(tmp_path / "run" / WEIGHTS)[0].command
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--model", "lennet"], "unknown model 'lennet'; did you mean 'lenet'? (valid: "),
+        (["--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
+        (["--optimizer", "sdg"], "unknown optimizer 'sdg'; did you mean 'sgd'? (valid: adamw, sgd)"),
+        (["--precision", "float16"], "unknown precision 'float16'; did you mean 'bfloat16'?"),
+        (["--device", "gpu"], "device 'gpu' cannot be used"),
+        (["--epochs", "0"], "'--epochs': 0 is not in the range x>=1."),
+        (["--epochs", "many"], "'--epochs': 'many' is not a valid integer range"),
+        (["--batch-size", "1348"], "batch size 1348 is more than the 1347 training images; lower it"),
+        (["--learning-rate", "-1"], "learning rate is -1.0, but must be above 0"),
+        (["--learning-rate", "nan"], "learning rate is nan, but must be above 0"),
+        (["--weight-decay", "-1"], "weight decay is -1.0, but must be 0 or more"),
+        (["--label-smoothing", "1"], "label smoothing is 1.0, but must be 0 or more, below 1"),
+        (["--average", "1"], "average is 1.0, but must be a decay: 0 or more, below 1"),
+        (["--shift", "-1"], "'--shift': -1 is not in the range x>=0."),
+        (["--validation", "1"], "validation is 1.0, but must be a fraction of the training images"),
+        (["--seed", "-1"], "seed is -1, but must be 0 or more"),
+        (["--resume"], "nothing to resume: "),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_and_leaves_nothing(
+    words: list[str], part: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capfd, *words, "--out", str(tmp_path / "run"))
+    assert part.rstrip(".") in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_is_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / CHECKPOINT).write_text("precious")
+    line = refused(capfd, "--out", str(tmp_path))
+    assert f"{tmp_path / CHECKPOINT} already exists; choose another --out or pass --force to replace it" in line
+    assert (tmp_path / CHECKPOINT).read_text() == "precious"
+    assert os.listdir(tmp_path) == [CHECKPOINT]
+    assert main([*WORDS, "--out", str(tmp_path), "--force"]) == 0
+    assert sorted(os.listdir(tmp_path)) == small.FILES
+
+
+def test_a_place_that_cannot_be_written_is_found_before_training(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    places = [tmp_path / "file" / "run"] + ([Path("/proc/run")] if sys.platform == "linux" else [])
+    for place in places:
+        assert main([*WORDS, "--out", str(place)]) == 2
+        err = capfd.readouterr().err
+        assert err.startswith(f"edgecnn: error: cannot write {place}: "), err
+        assert err.count("\n") == 1
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """The kernel refuses files of more than 100 kB, and a checkpoint has 700 kB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    assert main([*WORDS, "--out", str(tmp_path / "old")]) == 0
+    before = {name: (tmp_path / "old" / name).read_bytes() for name in small.FILES}
+    capfd.readouterr()
+    request.getfixturevalue("full_disk")
+    line = refused(capfd, "--out", str(tmp_path / "new"))
+    assert f"cannot write {tmp_path / 'new' / CHECKPOINT}: File too large; free the space" in line
+    assert os.listdir(tmp_path / "new") == [], "no half of a file"
+    line = refused(capfd, "--out", str(tmp_path / "old"), "--resume")
+    assert f"cannot write {tmp_path / 'old' / WEIGHTS}: File too large" in line
+    assert {name: (tmp_path / "old" / name).read_bytes() for name in small.FILES} == before

@@ -1,0 +1,205 @@
+"""Weights files: what is written is read, and what cannot be used is refused in one line that says why."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from edgecnn import checkpoint, models
+from edgecnn.checkpoint import Header
+from edgecnn.errors import BadFileError, OutputError
+from edgecnn.models import ModelArguments
+
+METRICS = {"train_loss": 0.7, "test_accuracy": 0.9}
+HEADER = Header("lenet", ModelArguments(), "digits", tuple("0123456789"), {"seed": 3}, METRICS)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Fresh weights of lenet."""
+    path = tmp_path / "lenet.safetensors"
+    checkpoint.save(path, HEADER, models.create("lenet").state_dict())
+    return path
+
+
+def refused(path: Path, expected_model: str | None = None) -> str:
+    with pytest.raises(BadFileError) as caught:
+        checkpoint.load_model(path, expected_model)
+    message = str(caught.value)
+    assert str(path) in message
+    return message
+
+
+def with_header(path: Path, text: str) -> Path:
+    path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}, {"edgecnn": text}))
+    return path
+
+
+def test_header_and_tensors_come_back(tmp_path: Path) -> None:
+    tensors = {
+        "matrix": torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last),
+        "part": torch.arange(10)[::2],
+        "scalar": torch.tensor(7),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+    }
+    path = tmp_path / "new" / "folder" / "w.safetensors"
+    checkpoint.save(path, HEADER, tensors)
+    header, found = checkpoint.load(path)
+    assert header == HEADER
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert found[name].equal(tensor)
+    assert os.listdir(path.parent) == ["w.safetensors"]
+
+
+def test_a_header_says_when_and_by_what_it_was_made() -> None:
+    assert HEADER.created.endswith("+00:00")
+    assert {"python", "edgecnn", "torch"} <= HEADER.versions.keys()
+    assert checkpoint.tool_versions("no-such-package").keys() == {"python", "edgecnn"}
+
+
+def test_a_model_comes_back_ready_to_score(weights: Path) -> None:
+    model, header = checkpoint.load_model(weights, "lenet")
+    assert header == HEADER
+    assert not model.training
+    stored = checkpoint.load(weights)[1]
+    assert all(tensor.equal(stored[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert "No such file" in refused(tmp_path / "nothing.safetensors")
+    assert "Is a directory" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, 20_000, -1])
+def test_a_truncated_file(weights: Path, kept: int) -> None:
+    weights.write_bytes(weights.read_bytes()[:kept])
+    assert "is not a whole safetensors file" in refused(weights)
+
+
+@pytest.mark.parametrize("content", [b"", b"PNG and more than eight bytes", b"\xff" * 100])
+def test_a_foreign_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+    assert "is not a whole safetensors file" in refused(path)
+
+
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    torch.save({"conv1.weight": torch.zeros(1), "trap": Trap()}, tmp_path / "zip.pt")
+    torch.save(Trap(), tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Trap()))
+    for name in ("zip.pt", "legacy.pt", "plain.pkl"):
+        assert "is not a whole safetensors file" in refused(tmp_path / name)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_tensors_that_edgecnn_did_not_write(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}))
+    assert "holds tensors but no edgecnn header" in refused(path)
+    path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}, {"format": "pt"}))
+    assert "holds tensors but no edgecnn header" in refused(path)
+
+
+def test_a_header_from_the_future(tmp_path: Path) -> None:
+    future = json.loads(HEADER.to_json()) | {"format": 2, "something": "new"}
+    message = refused(with_header(tmp_path / "w", json.dumps(future)))
+    assert message.endswith("has header format 2; this edgecnn reads format 1: upgrade edgecnn")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{'a': 1}", '{"format": 1}', '"format"'])
+def test_a_header_that_is_none(tmp_path: Path, text: str) -> None:
+    assert "has a header that edgecnn did not write" in refused(with_header(tmp_path / "w", text))
+
+
+@pytest.mark.parametrize(
+    "change", [{"arguments": {"num_classes": 1, "in_channels": 3, "image_size": [32, 32]}}, {"classes": 5}, {"more": 1}]
+)
+def test_a_header_with_values_of_another_kind(tmp_path: Path, change: dict[str, Any]) -> None:
+    text = json.dumps(json.loads(HEADER.to_json()) | change)
+    assert "has a header that edgecnn did not write" in refused(with_header(tmp_path / "w", text))
+
+
+def test_weights_of_another_model_name_the_first_tensor_and_both_shapes(weights: Path) -> None:
+    message = refused(weights, "resnet8")
+    assert "(weights of 'lenet') does not fit the model: it has no tensor 'conv0.weight' 16x3x3x3" in message
+    header, tensors = checkpoint.load(weights)
+    checkpoint.save(weights, replace(header, model="mod_cnn"), tensors)
+    message = refused(weights, "mod_cnn")
+    assert message.endswith("it has no tensor 'bn1.weight' 6")
+    fewer = replace(header, arguments=replace(header.arguments, num_classes=4))
+    checkpoint.save(weights, fewer, tensors)
+    assert refused(weights).endswith("tensor 'fc3.weight' is 10x84 in the file and 4x84 in the model")
+
+
+def test_weights_of_another_model_of_the_same_shapes(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {name: models.registry._FACTORIES[name] for name in models.names()}
+    monkeypatch.setattr(models.registry, "_FACTORIES", known | {"twin": known["lenet"]})
+    assert "holds weights of 'lenet', not of 'twin'; choose --model 'lenet'" in refused(weights, "twin")
+
+
+def test_one_tensor_too_many_or_of_another_shape(weights: Path) -> None:
+    header, tensors = checkpoint.load(weights)
+
+    def store(change: dict[str, Tensor]) -> None:
+        checkpoint.save(weights, header, tensors | change)
+
+    store({"fc9.weight": torch.zeros(2, 2)})
+    assert refused(weights).endswith("the model has no tensor 'fc9.weight'")
+    store({"fc3.bias": torch.tensor(0.0)})
+    assert refused(weights).endswith("tensor 'fc3.bias' is scalar in the file and 10 in the model")
+
+
+def test_annotate_adds_metrics_and_keeps_the_rest(weights: Path) -> None:
+    before = checkpoint.load(weights)[1]
+    header = checkpoint.annotate(weights, {"static_w8a8_accuracy": 0.89, "test_accuracy": 0.91})
+    found, tensors = checkpoint.load(weights)
+    metrics = {"train_loss": 0.7, "test_accuracy": 0.91, "static_w8a8_accuracy": 0.89}
+    assert found == header == replace(HEADER, metrics=metrics)
+    assert all(tensors[name].equal(before[name]) for name in before | tensors)
+
+
+def test_annotate_that_fails_leaves_the_file(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = weights.read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        checkpoint.annotate(weights, {"accuracy": math.nan})
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        checkpoint.annotate(weights, {"accuracy": 0.5})
+    assert weights.read_bytes() == before
+    assert os.listdir(weights.parent) == [weights.name]
+
+
+def test_shipped_weights_are_found_by_model_and_data_set(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path)
+    assert checkpoint.all_shipped("lenet") == []
+    for dataset in ("digits", "cifar10"):
+        (tmp_path / dataset).mkdir()
+        (tmp_path / dataset / weights.name).write_bytes(weights.read_bytes())
+    paths = [tmp_path / dataset / weights.name for dataset in ("cifar10", "digits")]
+    assert checkpoint.all_shipped("lenet") == [(path, HEADER) for path in paths]
+    assert checkpoint.shipped("lenet", "digits") == paths[1]
+    assert checkpoint.shipped("lenet", "flowers") is None
+    assert checkpoint.shipped("mod_cnn", "digits") is None

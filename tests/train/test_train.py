@@ -1,0 +1,222 @@
+"""A training from images to files, in this process, on a data set that takes a moment."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgecnn import checkpoint
+from edgecnn.data.dataset import Memory
+from edgecnn.errors import BadFileError, OutputExistsError, UsageError
+from edgecnn.evaluate import score_model
+from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, TrainRecipe, choose_device, train
+from tests.train import small
+from tests.train.small import QUICK
+
+
+class Watched:
+    """A split that counts how often each image was taken."""
+
+    def __init__(self, split: Memory) -> None:
+        self.split, self.taken = split, np.zeros(len(split), int)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        np.add.at(self.taken, indices, 1)
+        return self.split.take(indices)
+
+
+def curve(folder: Path) -> list[dict[str, str]]:
+    with (folder / CURVE).open() as file:
+        return list(csv.DictReader(file))
+
+
+def stop_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a training ends by Ctrl-C in the epoch after so many."""
+    from edgecnn.train.epoch import Trainer
+
+    one_epoch = Trainer.one_epoch
+
+    def interrupted(self: Trainer, epoch: int, progress: Any) -> tuple[float, float]:
+        result = one_epoch(self, epoch, progress)
+        if epoch == epochs:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(Trainer, "one_epoch", interrupted)
+
+
+def test_a_run_leaves_weights_curve_and_checkpoint(tmp_path: Path) -> None:
+    data = small.dataset()
+    header = train("lenet", data, replace(QUICK, epochs=8), tmp_path / "run", command="as typed")
+    assert sorted(os.listdir(tmp_path / "run")) == small.FILES
+    model, found = checkpoint.load_model(tmp_path / "run" / WEIGHTS, "lenet")
+    assert found == header
+    assert (header.model, header.dataset, header.classes) == ("lenet", "small", ("top", "bottom", "none"))
+    assert (header.arguments.in_channels, header.arguments.image_size) == (1, (16, 16))
+    assert header.command == "as typed"
+    assert header.recipe == replace(QUICK, epochs=8).to_json()
+    assert header.metrics["test_images"] == 30
+    assert header.metrics["test_accuracy"] == score_model(model, data.test).accuracy > 0.8
+    assert header.training["epochs"] == 8
+    assert header.training["processes"] == 1
+    rows = curve(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 9)]
+    assert float(rows[0]["loss"]) > float(rows[-1]["loss"]) == pytest.approx(header.metrics["train_loss"], rel=1e-4)
+    assert "validation_accuracy" not in rows[0]
+
+
+@pytest.mark.parametrize(
+    "recipe", [QUICK, replace(QUICK, optimizer="adamw", learning_rate=0.01, precision="bfloat16")], ids=["sgd", "adamw"]
+)
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(recipe, epochs=3)
+    train("depthwise", small.dataset(), recipe, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train("depthwise", small.dataset(), recipe, tmp_path / "parts")
+    assert sorted(os.listdir(tmp_path / "parts")) == [CHECKPOINT, CURVE]
+    header = train("depthwise", small.dataset(), recipe, tmp_path / "parts", resume=True)
+    for name in (WEIGHTS, CHECKPOINT):
+        assert small.same(small.tensors(tmp_path / "whole", name), small.tensors(tmp_path / "parts", name))
+    whole, parts = curve(tmp_path / "whole"), curve(tmp_path / "parts")
+    assert [row | {"seconds": ""} for row in whole] == [row | {"seconds": ""} for row in parts]
+    again = train("depthwise", small.dataset(), recipe, tmp_path / "parts", resume=True)
+    assert again.metrics == header.metrics, "resuming a finished run only scores it again"
+
+
+def test_the_seed_alone_decides(tmp_path: Path) -> None:
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        torch.manual_seed(len(name))
+        train("depthwise", small.dataset(), replace(QUICK, epochs=1, seed=seed), tmp_path / name)
+    assert small.same(small.tensors(tmp_path / "one"), small.tensors(tmp_path / "two"))
+    assert not small.same(small.tensors(tmp_path / "one"), small.tensors(tmp_path / "three"))
+
+
+def test_without_validation_the_test_images_are_scored_once_at_the_end(tmp_path: Path) -> None:
+    data = small.dataset()
+    test = Watched(small.split(30, seed=2))
+    train("lenet", replace(data, test=test), QUICK, tmp_path / "run")
+    assert (test.taken == 1).all()
+
+
+def test_validation_holds_images_out_and_leaves_the_test_images_alone(tmp_path: Path) -> None:
+    training, test = Watched(small.split(100, seed=1)), Watched(small.split(30, seed=2))
+    data = replace(small.dataset(), train=training, test=test)
+    # So short that the averaged weights, which count, still differ from the live ones.
+    header = train("depthwise", data, replace(QUICK, epochs=4, batch_size=16, validation=0.2), tmp_path / "run")
+    assert not test.taken.any()
+    # Trained on: taken once, before the first epoch. Held out: after each of 4 epochs, and for the final score.
+    assert sorted(training.taken) == [1] * 80 + [5] * 20
+    assert header.metrics["validation_images"] == 20
+    assert "test_accuracy" not in header.metrics
+    assert float(curve(tmp_path / "run")[-1]["validation_accuracy"]) == header.metrics["validation_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"batch_size": 101}, "batch size 101 is more than the 100 training images; lower it"),
+        ({"batch_size": 90, "validation": 0.2}, "batch size 90 is more than the 80 training images; lower it"),
+        ({"validation": 0.001}, "validation 0.001 of 100 training images is not one image"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_leave_nothing_behind(
+    change: dict[str, Any], part: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=part):
+        train("lenet", small.dataset(), replace(QUICK, **change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_epoch(tmp_path: Path) -> None:
+    wild = replace(QUICK, epochs=50, learning_rate=1e30, warmup_epochs=0)
+    with pytest.raises(UsageError, match=r"the loss is not finite in epoch \d+; lower --learning-rate \(1e\+30\)"):
+        train("depthwise", small.dataset(), wild, tmp_path / "run")
+    assert not (tmp_path / "run" / WEIGHTS).exists()
+
+
+def test_a_run_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
+    train("lenet", small.dataset(), QUICK, tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in small.FILES}
+    for name in small.FILES:
+        other = tmp_path / f"only {name}"
+        other.mkdir()
+        (other / name).write_bytes(b"precious")
+        with pytest.raises(OutputExistsError, match=name):
+            train("lenet", small.dataset(), replace(QUICK, seed=1), other)
+        assert (other / name).read_bytes() == b"precious"
+    assert {name: (tmp_path / name).read_bytes() for name in small.FILES} == before
+    train("lenet", small.dataset(), replace(QUICK, seed=1), tmp_path, force=True)
+    assert all((tmp_path / name).read_bytes() != before[name] for name in small.FILES)
+
+
+def test_a_replaced_run_never_leaves_its_weights_beside_a_new_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("lenet", small.dataset(), QUICK, tmp_path)
+    stop_after(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train("lenet", small.dataset(), replace(QUICK, seed=1), tmp_path, force=True)
+    assert sorted(os.listdir(tmp_path)) == [CHECKPOINT, CURVE]
+
+
+def test_nothing_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="nothing to resume: .*does not exist; run without --resume"):
+        train("lenet", small.dataset(), QUICK, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "part"),
+    [
+        ("mod_cnn", {}, "its model is lenet, this run's is mod_cnn"),
+        ("lenet", {"epochs": 5}, "its epochs is 2, this run's is 5"),
+        ("lenet", {"learning_rate": 0.2}, "its learning rate is 0.1, this run's is 0.2"),
+    ],
+)
+def test_another_run_is_not_resumed(model: str, change: dict[str, Any], part: str, tmp_path: Path) -> None:
+    train("lenet", small.dataset(), QUICK, tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(UsageError, match=f"cannot resume .*: {part}; use the same options"):
+        train(model, small.dataset(), replace(QUICK, **change), tmp_path, resume=True)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_what_is_no_checkpoint_is_not_resumed(tmp_path: Path) -> None:
+    train("lenet", small.dataset(), QUICK, tmp_path)
+    path = tmp_path / CHECKPOINT
+    header, tensors = checkpoint.load(path)
+
+    def refused(part: str) -> None:
+        with pytest.raises(BadFileError, match=part):
+            train("lenet", small.dataset(), QUICK, tmp_path, resume=True)
+
+    weights = (tmp_path / WEIGHTS).read_bytes()
+    path.write_bytes(weights)
+    refused("holds finished weights")
+    checkpoint.save(path, header, tensors | {"strange.thing": torch.zeros(1)})
+    refused("no checkpoint of an unfinished training: it has a tensor 'strange.thing'")
+    checkpoint.save(path, header, {name: tensors[name] for name in tensors if name != "average.module.fc3.bias"})
+    refused("no tensor 'module.fc3.bias'")
+    checkpoint.save(path, header, tensors | {"optimizer.fc9.bias.momentum_buffer": torch.zeros(3)})
+    refused("no parameter 'fc9.bias'")
+    path.write_bytes(b"half of it")
+    refused("not a whole safetensors file")
+
+
+@pytest.mark.parametrize("name", ["tpu", "meta", "cuda:99", "no such"])
+def test_a_device_that_is_not_here(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"device '{name}' cannot be used \(.*\); use auto, cpu or cuda"):
+        choose_device(name)
