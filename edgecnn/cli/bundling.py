@@ -55,14 +55,14 @@ def run(
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import orders
     from edgecnn.export.torchscript import DEFAULT_ENGINE
-    from edgecnn.quantize.passes import check_names
     from edgecnn.runtime.files import refuse_existing
 
-    rewrites = None if passes is None else check_names(split_names(passes))
+    rewrites = None if passes is None else tuple(split_names(passes))
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
+    if out is not None:
+        refuse_existing(out, force)
     source = load_source(model, weights, data, on_broken, calibration)
     folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}")
-    refuse_existing(folder, force)
     judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
@@ -95,7 +95,10 @@ def load_source(model: str, weights: Path | None, data: str, on_broken: str, cal
 
 
 def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
-    """The JSON document; accuracies and agreements are shares 0 to 1, changes are points."""
+    """The JSON document; accuracies and agreements are shares 0 to 1, changes are points.
+
+    ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
+    """
     from edgecnn.export.judge import comparison
 
     rows = []
@@ -116,18 +119,18 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
                 "agreement": against.agreement,
             }  # fmt: skip
         rows.append(row)
-    main = next(row for row in rows if row["recipe"] == recipe.name)
-    floats = next((row for row in rows if row["recipe"] == "float32" and "accuracy" in row), None)
-    return {
+    result = {
         "model": source.header.model,
         "dataset": source.dataset.name,
         "note": source.dataset.note,
         "bundle": str(folder),
-        "agreement": main.get("agreement"),
-        "float": floats,
-        "quantized": main,
+        "float": next((row for row in rows if row["recipe"] == "float32" and "accuracy" in row), None),
         "files": rows,
     }
+    if recipe.name != "float32":
+        main = next(row for row in rows if row["recipe"] == recipe.name)
+        result |= {"quantized": main, "agreement": main.get("agreement")}
+    return result
 
 
 def text(judged: list[Judged], source: Source, folder: Path) -> str:
@@ -135,12 +138,13 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
     from edgecnn.export.judge import comparison
     from edgecnn.report.table import table
 
+    title = f"{source.header.model} on the {len(source.dataset.test):,} test images of {source.dataset.name}"
     rows, failures = [], []
     for each in judged:
         start = [each.file, each.order.recipe.name]
         took = f"{each.milliseconds:,.0f}"
         if each.artifact is None or each.score is None:
-            rows.append([*start, "-", "FAILED", "-", "-", "-", took])
+            rows.append([*start, "-", "FAILED", "-", "-", took])
             failures.append(f"{each.file}: {each.failure}")
             continue
         against = comparison(judged, each.file)
@@ -149,14 +153,16 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
             low, high = against.interval
             change, agreement = f"{against.change:+.2f} ({low:+.2f} to {high:+.2f})", f"{100 * against.agreement:.2f} %"
         accuracy = f"{100 * each.score.accuracy:.2f} %"
-        rows.append([*start, f"{each.artifact.bytes:,}", accuracy, str(each.score.images), change, agreement, took])
-    headers = ["file", "recipe", "bytes", "accuracy", "images", "change in points (95 %)", "agreement", "ms to make"]
+        rows.append([*start, f"{each.artifact.bytes:,}", accuracy, change, agreement, took])
+    if any(row[-2] != "-" for row in rows):
+        title += "; change and agreement against the float32 TFLite file"
+    headers = ["file", "recipe", "bytes", "accuracy", "change in points (95 %)", "agreement", "ms to make"]
     note = [source.dataset.note] if source.dataset.note else []
     return "\n".join([
         *note,
-        f"{source.header.model} on {source.dataset.name}; change and agreement against the float32 TFLite file",
+        title,
         "",
-        table(headers, rows, "llrrrrrr"),
+        table(headers, rows, "llrrrrr"),
         "",
         *failures,
         f"bundle {folder}",

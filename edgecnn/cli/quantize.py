@@ -19,7 +19,9 @@ from edgecnn.cli.options import data_option, force_option, json_option, model_op
 @click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")
 @passes_option
 @click.option("--engine", metavar="NAME", help="Quantized engine of TorchScript. Default: qnnpack.")
-@click.option("--calibration", type=int, default=512, show_default=True, help="Training images that give the ranges.")
+@click.option(
+    "--calibration", type=click.IntRange(1), default=512, show_default=True, help="Training images for the ranges."
+)
 @out_option
 @force_option
 @json_option

@@ -40,7 +40,7 @@ def layer_names(content: bytes, graph_module: fx.GraphModule) -> list[str]:
 
 
 def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray, spec: InputSpec) -> str:
-    """A phrase naming the first layer whose output differs by more than TOLERANCE from PyTorch's, or the worst one.
+    """A phrase naming the first layer whose output differs by more than TOLERANCE from PyTorch's, else the worst.
 
     ``images`` are uint8 [n, height, width, channels]; ``graph_module`` is the float or simulating graph.
     """
@@ -54,7 +54,7 @@ def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray
     errors: dict[str, float] = {}
     for node, layer in zip(nodes, layers, strict=True):
         if node is None:
-            return f"a layer of the file ({layer.operation}) holds weights that no layer of the model has"
+            return f"a layer of the file ({layer.operation}) has weights of a size that no layer of the model has"
         expected = recorder.values[_result_of(graph_module, node)]
         if expected.ndim == 4:
             expected = expected.permute(0, 2, 3, 1)
@@ -62,32 +62,43 @@ def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray
         error = values[layer.output].reshape(reference.shape) - reference
         errors[str(node.target)] = float(np.linalg.norm(error)) / max(float(np.linalg.norm(reference)), 1e-12)
     over = [name for name, error in errors.items() if not error <= TOLERANCE]
-    name = over[0] if over else max(errors, key=errors.__getitem__)
-    return f"first layer at fault: {name} (relative error {errors[name]:.2g})"
+    if over:
+        return f"first layer at fault: {over[0]} (relative error {errors[over[0]]:.2g})"
+    worst = max(errors, key=errors.__getitem__)
+    return f"no layer differs by more than {TOLERANCE:.0%}, the most is {worst} (relative error {errors[worst]:.2g})"
 
 
 def _matched(content: bytes, graph_module: fx.GraphModule) -> list[fx.Node | None]:
-    """The graph's node of each layer in the file, found by its weights, which no conversion changes but in order."""
-    free = [node for node in graph_module.graph.nodes if _weight(graph_module, node) is not None]
+    """The graph's node of each layer in the file, found by its weights, which no conversion changes but in order.
+
+    What is left over then, weights that are wrong, is matched by size; None where not even that is possible.
+    """
+    free = {node: weight for node in graph_module.graph.nodes if (weight := _weight(graph_module, node)) is not None}
+    layers = list(TFLiteGraph(content).layers())
     found: list[fx.Node | None] = []
-    for layer in TFLiteGraph(content).layers():
+    for layer in layers:
         stored, step = _values(layer)
-        candidates = []
-        for node in free:
-            weight = _weight(graph_module, node)
-            assert weight is not None
-            if weight.numel() == stored.size:
-                distance = np.max(np.abs(np.sort(weight.detach().numpy(), axis=None) - stored))
-                candidates.append((float(distance), free.index(node)))
-        best = min(candidates, default=(np.inf, -1))
-        found.append(free.pop(best[1]) if best[0] <= step else None)
+        distances = {
+            node: float(np.max(np.abs(np.sort(weight.detach().numpy(), axis=None) - stored)))
+            for node, weight in free.items()
+            if weight.numel() == stored.size
+        }
+        nearest = min(distances, key=distances.__getitem__, default=None)
+        found.append(nearest if nearest is not None and distances[nearest] <= step else None)
+        if nearest is not None and found[-1] is nearest:
+            del free[nearest]
+    for position, layer in enumerate(layers):
+        if found[position] is None:
+            found[position] = next((node for node, weight in free.items() if weight.numel() == layer.weight.size), None)
+            free.pop(found[position], None)
     return found
 
 
 def _values(layer: Layer) -> tuple[np.ndarray, float]:
     """The layer's weights as sorted real values, and how far rounding may have moved one."""
     if not len(layer.weight_scale):
-        return np.sort(layer.weight, axis=None), 1e-6
+        rounding = float(np.finfo(layer.weight.dtype).eps * np.max(np.abs(layer.weight), initial=0.0))
+        return np.sort(layer.weight.astype(np.float32), axis=None), max(rounding, 1e-6)
     channel_axis = 3 if layer.operation == "DEPTHWISE_CONV_2D" else 0
     shape = [1] * layer.weight.ndim
     shape[channel_axis] = -1

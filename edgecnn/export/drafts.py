@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import fx
 
-from edgecnn.errors import UnknownNameError
+from edgecnn.errors import UnknownNameError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.export import converted, onnx, tflite, torchscript
 from edgecnn.export.source import Source
@@ -55,17 +55,27 @@ class Order:
 
 
 def orders(formats: Iterable[str], recipe: Recipe, rewrites: tuple[str, ...] | None, engine: str) -> list[Order]:
-    """The files of a bundle: float32 in every format, and the recipe in each that has it (TFLite has all)."""
+    """The files of a bundle: float32 in every format, and the recipe in each that has it (TFLite has all).
+
+    Raises UnknownNameError for a format, a pass or an engine that does not exist, UsageError when no format would
+    have the recipe.
+    """
     wanted = list(dict.fromkeys(formats))
     for name in wanted:
         if name not in FORMATS:
             raise UnknownNameError("format", name, FORMATS)
+    if not wanted:
+        raise UsageError(f"no format was asked for; give one or more of {', '.join(FORMATS)}")
+    passes.check_names(rewrites or ())
+    torchscript.check_engine(engine)
     found = []
     for name in FORMATS:
         if name in wanted:
             found.append(Order(name, FLOAT32, rewrites))
             if recipe is not FLOAT32 and (name == "tflite" or recipe is STATIC_W8A8):
                 found.append(Order(name, recipe, rewrites, engine))
+    if all(order.recipe is not recipe for order in found):
+        raise UsageError(f"recipe {recipe.name} exists only as tflite; add tflite to the formats")
     return found
 
 

@@ -19,8 +19,8 @@ _FILE_IDENTIFIER = b"TFL3"
 class Layer:
     """A convolution or fully connected operation of a quantized or float file.
 
-    ``weight`` is the stored array; ``output`` the index of the output tensor. Scales are per tensor for the input
-    and per output channel for weight and bias; empty for float tensors.
+    ``weight`` is the stored array, also where a DEQUANTIZE expands it; ``output`` the index of the output tensor.
+    Scales are per tensor for the input and per output channel for weight and bias; empty for float tensors.
     """
 
     operation: str
@@ -71,10 +71,13 @@ class TFLiteGraph:
 
     def layers(self) -> Iterator[Layer]:
         """Convolutions and fully connected operations in the order of execution."""
-        for name, operation in zip(self.names, self.subgraph.operators, strict=True):
+        named = list(zip(self.names, self.subgraph.operators, strict=True))
+        expanded = {int(each.outputs[0]): int(each.inputs[0]) for name, each in named if name == "DEQUANTIZE"}
+        for name, operation in named:
             if name not in LAYER_OPERATIONS:
                 continue
             source, weight, bias = (int(index) for index in [*operation.inputs, -1][:3])
+            weight = expanded.get(weight, weight)
             yield Layer(
                 name,
                 self._constant(weight),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecnn.data.dataset import batches
-from edgecnn.errors import CheckFailedError, EdgeCNNError, UsageError
+from edgecnn.errors import BadFileError, CheckFailedError, MissingExtraError
 from edgecnn.export import parity
 from edgecnn.export.blame import first_fault, layer_names
 from edgecnn.export.drafts import Draft, Order, make
@@ -54,7 +54,10 @@ def image_of(source: Source) -> Image:
 
 
 def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[str], None]) -> list[Judged]:
-    """Make every order's file in ``folder`` and judge it; ``say`` is told what is being done."""
+    """Make every order's file in ``folder`` and judge it; ``say`` is told what is being done.
+
+    Raises OutputError when the file system refuses, UsageError for a model that has no such form.
+    """
     image = image_of(source)
     judged, drafts = [], {}
     for order in orders:
@@ -65,9 +68,7 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
             drafts[file] = make(order, source)
             artifact = _pass_parity(file, drafts[file], source, folder, image)
             result = Judged(order, file, 0.0, artifact, rewrites=drafts[file].rewrites)
-        except EdgeCNNError as error:
-            if isinstance(error, UsageError):
-                raise
+        except (CheckFailedError, BadFileError, MissingExtraError) as error:
             (folder / file).unlink(missing_ok=True)
             result = Judged(order, file, 0.0, failure=str(error))
         judged.append(replace(result, milliseconds=1000 * (time.monotonic() - started)))

@@ -7,17 +7,18 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from edgecnn.errors import CheckFailedError, EdgeCNNError
+from edgecnn.errors import CheckFailedError, EdgeCNNError, MissingExtraError
 
 
 @contextmanager
 def captured(what: str) -> Iterator[None]:
-    """Send all that the block prints, native code included, to a log file.
+    """Send all that the block prints, native code and child processes included, to a log file.
 
-    The file is deleted when the block succeeds. When it fails the log stays, and a CheckFailedError names it.
+    The file is deleted when the block succeeds. When it fails the log stays, and a CheckFailedError names it; a
+    converter that is not installed is a MissingExtraError.
     """
     handle, name = tempfile.mkstemp(prefix="edgecnn-", suffix=".log")
     log = Path(name)
@@ -28,7 +29,12 @@ def captured(what: str) -> Iterator[None]:
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         try:
-            with warnings.catch_warnings():
+            # In a notebook or a test Python's stream does not end in descriptor 1. (That of errors stays: what is
+            # imported here may keep it, for its log.)
+            with (
+                open(handle, "w", buffering=1, closefd=False) as stream, redirect_stdout(stream),
+                warnings.catch_warnings(),
+            ):  # fmt: skip
                 warnings.simplefilter("ignore")
                 yield
         finally:
@@ -39,6 +45,9 @@ def captured(what: str) -> Iterator[None]:
     except (EdgeCNNError, KeyboardInterrupt):
         log.unlink()
         raise
+    except ModuleNotFoundError as error:
+        log.unlink()
+        raise MissingExtraError(what, str(error.name), "train") from error
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise CheckFailedError(f"{what} failed: {type(error).__name__}: {reason} (its output is in {log})") from error

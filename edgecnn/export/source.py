@@ -44,6 +44,11 @@ class Source:
                 f"data set {self.dataset.name} has {classes} classes and {_size(image)}; "
                 f"give --data {self.header.dataset}"
             )
+        if self.header.classes != self.dataset.classes:
+            raise BadFileError(
+                f"the weights of '{self.header.model}' know the classes {_names(self.header.classes)}, but data set "
+                f"{self.dataset.name} has {_names(self.dataset.classes)}; give --data {self.header.dataset}"
+            )
         if self.calibration_images < 1:
             raise UsageError(f"calibration with {self.calibration_images} images is not possible; give 1 or more")
 
@@ -82,6 +87,11 @@ class Source:
 
 def _size(image: tuple[int, ...]) -> str:
     return "x".join(map(str, image))
+
+
+def _names(classes: tuple[str, ...]) -> str:
+    shown = ", ".join(classes[:4])
+    return shown if len(classes) <= 4 else f"{shown} ..."
 
 
 def find_weights(model: str, dataset: DataSet) -> tuple[nn.Module, Header]:

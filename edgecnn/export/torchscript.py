@@ -29,6 +29,12 @@ def engines() -> list[str]:
     return [name for name in torch.backends.quantized.supported_engines if name != "none"]
 
 
+def check_engine(name: str) -> None:
+    """Raise UnknownNameError unless this torch has the quantized engine ``name``."""
+    if name not in engines():
+        raise UnknownNameError("quantized engine", name, engines())
+
+
 def convert(module: nn.Module, arguments: ModelArguments) -> bytes:
     """A frozen TorchScript file of a float or int8 module: float32 [n, channels, height, width] to [n, classes]."""
     with captured("the TorchScript export"), torch.no_grad():
@@ -68,8 +74,7 @@ def quantize(
     TorchScript has no quantize/dequantize form that its engines would run in integers, so this is PyTorch's own
     FX-graph quantization with its own ranges, not our QDQ graph. Raises UnknownNameError for another engine.
     """
-    if engine not in engines():
-        raise UnknownNameError("quantized engine", engine, engines())
+    check_engine(engine)
     with captured("the int8 TorchScript conversion"), torch.no_grad():
         from torch.ao.quantization import get_default_qconfig_mapping
         from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx

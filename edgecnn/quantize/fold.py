@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 
 _NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout2d, nn.Identity)
+_RELUS = (nn.ReLU, nn.ReLU6)
 
 
 def example(arguments: ModelArguments, count: int = 1) -> Tensor:
@@ -29,9 +31,10 @@ def fold(model: nn.Module) -> fx.GraphModule:
     """
     try:
         graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
-    except (fx.proxy.TraceError, TypeError) as error:
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise UsageError(f"this model cannot be traced by torch.fx: {error}") from error
     graph = graph_module.graph
+    _unshare(graph_module)
     for node in list(graph.nodes):
         module = module_of(graph_module, node)
         if isinstance(module, _NOTHING_AT_INFERENCE):
@@ -47,6 +50,19 @@ def fold(model: nn.Module) -> fx.GraphModule:
     return finish(graph_module)
 
 
+def _unshare(graph_module: fx.GraphModule) -> None:
+    """Give every call a module of its own, so that rewriting one call leaves the others alone."""
+    called: set[str] = set()
+    for node in graph_module.graph.nodes:
+        module = module_of(graph_module, node)
+        if module is None:
+            continue
+        if node.target in called:
+            node.target = f"{node.name}_again"
+            graph_module.add_submodule(node.target, copy.deepcopy(module))
+        called.add(node.target)
+
+
 def finish(graph_module: fx.GraphModule) -> fx.GraphModule:
     """Recompile after an edit and drop the submodules that nothing calls any more."""
     graph_module.graph.lint()
@@ -60,6 +76,11 @@ def module_of(graph_module: fx.GraphModule, node: Any) -> nn.Module | None:
     if isinstance(node, fx.Node) and node.op == "call_module":
         return graph_module.get_submodule(str(node.target))
     return None
+
+
+def is_relu(graph_module: fx.GraphModule, node: fx.Node) -> bool:
+    """True for a ReLU or ReLU6, module or function."""
+    return isinstance(module_of(graph_module, node), _RELUS) or node.target in (F.relu, torch.relu)
 
 
 def propagate_shapes(graph_module: fx.GraphModule, arguments: ModelArguments) -> None:

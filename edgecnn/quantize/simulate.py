@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 import torch
 import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
@@ -97,13 +98,25 @@ class ActivationQuantizer(nn.Module):
 
 
 class _QuantizedWeight(nn.Module):
-    """Mixin of a layer whose ``weight`` is quantized per output channel."""
+    """Mixin of a layer whose ``weight`` is quantized per output channel.
+
+    ``smallest_scales`` float32 [out channels] are lower bounds of the scales; 0 where there is none.
+    """
 
     weight: Tensor
+    smallest_scales: Tensor
     exported_scales: Tensor
     exported_zeros: Tensor
     exported_weight: Tensor
     mode: Mode = Mode.OBSERVE
+
+    @classmethod
+    def adopt(cls, layer: nn.Module) -> Self:
+        """Turn a plain layer of the same kind into one of these, in place."""
+        layer.__class__ = cls
+        assert isinstance(layer, cls)
+        layer.register_buffer("smallest_scales", torch.zeros(len(layer.weight)))
+        return layer
 
     def set_mode(self, mode: Mode) -> None:
         """Switch to ``mode``."""
@@ -120,7 +133,8 @@ class _QuantizedWeight(nn.Module):
     def weight_scales(self) -> Tensor:
         """float32 [out channels]: the largest magnitude of each channel over 127."""
         weight = self.weight.detach()
-        return weight.abs().amax(dim=tuple(range(1, weight.dim()))).clamp(min=SMALLEST_SCALE) / WEIGHT_QMAX
+        largest = weight.abs().amax(dim=tuple(range(1, weight.dim()))).clamp(min=SMALLEST_SCALE)
+        return torch.maximum(largest / WEIGHT_QMAX, self.smallest_scales)
 
     def quantized_weight(self) -> Tensor:
         """The weight as the mode says."""

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from edgecnn.cli.main import main
 from edgecnn.models import ModelArguments
 
 built: list[nn.Module] = []
+written: list[str] = []
 
 
 class Watched(nn.Module):
@@ -38,6 +40,12 @@ def watched(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> 
     return built[-1]
 
 
+def remember_files(event: str, values: tuple[Any, ...]) -> None:
+    """Audit hook: note the names that files of edgecnn are given when they are complete."""
+    if event == "os.rename" and str(values[1]).endswith((".safetensors", ".csv")):
+        written.append(Path(values[1]).name)
+
+
 def digest() -> str:
     """Of all weights and statistics that this process trained, as it has them now."""
     content = hashlib.sha256()
@@ -47,8 +55,11 @@ def digest() -> str:
 
 
 if __name__ == "__main__":
+    sys.addaudithook(remember_files)
     models.register("watched")(watched)
     folder, *words = sys.argv[1:]
     code = main(words)
-    note = {"code": code, "weights": digest() if built else None, "in_a_group": dist.is_initialized()}
+    note = {
+        "code": code, "written": written, "weights": digest() if built else None, "in_a_group": dist.is_initialized()
+    }  # fmt: skip
     (Path(folder) / f"{os.environ['RANK']}.json").write_text(json.dumps(note))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
-from edgecnn.quantize.fold import module_of, shape_of
+from edgecnn.quantize.fold import is_relu, module_of, shape_of
 
 FEW_CHANNELS = 4
 FEW_FILTERS = 8  # two pixels' worth of output channels fill one vector of 16
@@ -66,11 +66,10 @@ def _paired(convolution: nn.Conv2d, width: int, width_out: int) -> nn.Conv2d | N
     small = convolution.in_channels <= FEW_CHANNELS and convolution.out_channels <= FEW_FILTERS
     if not (plain and small and pad >= 0 and kernel > 1 and width % 2 == width_out % 2 == 0):
         return None
-    # The pair at p reads pixels 2p - pad .. 2p + kernel - pad, which lie in pairs p + first .. p + last.
+    # The pair at p reads pixels 2p - pad .. 2p + kernel - pad, which lie in pairs p + first .. p + last. Both widths
+    # being even, the kernel is odd, and with -first pairs of padding on each side there are width_out / 2 places.
     first, last = -pad // 2, (kernel - pad) // 2
     pairs = last - first + 1
-    if width // 2 - 2 * first - pairs + 1 != width_out // 2:
-        return None
     channels, filters = convolution.in_channels, convolution.out_channels
     paired = nn.Conv2d(2 * channels, 2 * filters, (kernel_height, pairs), padding=(pad_height, -first))
     weight = torch.zeros_like(paired.weight)
@@ -90,6 +89,8 @@ def _paired(convolution: nn.Conv2d, width: int, width_out: int) -> nn.Conv2d | N
 def _activation_after(graph_module: fx.GraphModule, node: fx.Node) -> fx.Node:
     """The activation that is the only user of ``node``, so that the two stay together, else ``node`` itself."""
     users = list(node.users)
-    if len(users) == 1 and isinstance(module_of(graph_module, users[0]), nn.ReLU | nn.ReLU6 | nn.Tanh):
-        return users[0]
+    if len(users) == 1:
+        only = users[0]
+        if is_relu(graph_module, only) or isinstance(module_of(graph_module, only), nn.Tanh):
+            return only
     return node

@@ -18,9 +18,9 @@ class FlattenChannelsLast(nn.Module):
 def flatten_order(graph_module: fx.GraphModule) -> None:
     """Flatten channels-last and permute the next linear's columns to match: no TRANSPOSE is left in TFLite."""
     for node in list(graph_module.graph.nodes):
-        if not _is_flatten(graph_module, node):
+        source = node.args[0] if node.args else None
+        if not (is_flatten(graph_module, node) and isinstance(source, fx.Node) and len(shape_of(source)) == 4):
             continue
-        source = node.args[0]
         _, channels, height, width = shape_of(source)
         users = list(node.users)
         linear = module_of(graph_module, users[0]) if len(users) == 1 else None
@@ -37,7 +37,9 @@ def flatten_order(graph_module: fx.GraphModule) -> None:
         graph_module.graph.erase_node(node)
 
 
-def _is_flatten(graph_module: fx.GraphModule, node: fx.Node) -> bool:
-    named = isinstance(module_of(graph_module, node), nn.Flatten)
-    called = node.op == "call_function" and node.target is torch.flatten
-    return (named or called) and len(shape_of(node.args[0])) == 4  # type: ignore[arg-type]
+def is_flatten(graph_module: fx.GraphModule, node: fx.Node) -> bool:
+    """True where all dimensions but the batch become one: a Flatten module, or flatten(x, 1)."""
+    module = module_of(graph_module, node)
+    if isinstance(module, nn.Flatten):
+        return (module.start_dim, module.end_dim) == (1, -1)
+    return (node.target is torch.flatten or node.target == "flatten") and node.args[1:] == (1,) and not node.kwargs

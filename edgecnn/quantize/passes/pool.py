@@ -31,12 +31,16 @@ def pool_as_conv(graph_module: fx.GraphModule) -> None:
     """
     for node in list(graph_module.graph.nodes):
         pool = module_of(graph_module, node)
-        if not isinstance(pool, nn.AvgPool2d) or pool.padding not in (0, (0, 0)) or pool.ceil_mode or pool.divisor_override:
+        if not (isinstance(pool, nn.AvgPool2d) and _is_plain(pool)):
             continue
         _, channels, height, width = shape_of(node.args[0])
         kernel, stride = _pair(pool.kernel_size), _pair(pool.stride)
         rewritten = GlobalMean() if kernel == (height, width) else PoolConv2d(channels, kernel, stride)
         graph_module.set_submodule(str(node.target), rewritten)
+
+
+def _is_plain(pool: nn.AvgPool2d) -> bool:
+    return pool.padding in (0, (0, 0)) and not pool.ceil_mode and pool.divisor_override is None
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:

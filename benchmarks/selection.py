@@ -1,0 +1,60 @@
+"""Which training settings were tried before the shipped weights: ``python -m benchmarks.selection [RUN...]``.
+
+Every RUN is the folder of an ``edgecnn train --validation 0.1`` run: trained on 45,000 of CIFAR-10's training images,
+scored on the other 5,000; the test images are not touched. Given folders, prints their rows as JSON; without any,
+prints the committed rows (benchmarks/results/selection.json) as a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgecnn import checkpoint
+from edgecnn.report.table import table
+
+COMMITTED = Path(__file__).parent / "results" / "selection.json"
+HEADERS = ("model", "epochs", "learning rate", "label smoothing", "shift", "precision", "validation accuracy")
+
+
+def row(folder: Path) -> dict[str, Any]:
+    """Model, settings and validation accuracy of one run."""
+    header, _ = checkpoint.load(folder / "weights.safetensors")
+    recipe = header.recipe
+    return {
+        "model": header.model,
+        "epochs": recipe["epochs"],
+        "learning_rate": recipe["learning_rate"],
+        "label_smoothing": recipe["label_smoothing"],
+        "shift": recipe["augmentation"]["shift"],
+        "precision": recipe["precision"],
+        "validation_accuracy": header.metrics["validation_accuracy"],
+        "validation_images": header.metrics["validation_images"],
+        "command": header.command,
+    }
+
+
+def main(words: list[str] | None = None) -> int:
+    """Print rows as JSON, or the committed ones as a table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.selection", description="Settings that were tried.")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
+    options = parser.parse_args(words)
+    if options.runs:
+        print(json.dumps([row(folder) for folder in options.runs], indent=2))
+        return 0
+    cells = [
+        (
+            each["model"], str(each["epochs"]), f"{each['learning_rate']:g}", f"{each['label_smoothing']:g}",
+            str(each["shift"]), each["precision"], f"{100 * each['validation_accuracy']:.2f} %",
+        )
+        for each in json.loads(COMMITTED.read_text())
+    ]  # fmt: skip
+    print(table(HEADERS, cells, "lrrrrlr"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

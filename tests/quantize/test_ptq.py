@@ -1,0 +1,90 @@
+"""Calibration: ranges from images, and a simulation that stays close to float."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgecnn.errors import BadFileError
+from edgecnn.evaluate import predictor
+from edgecnn.models import ModelArguments
+from edgecnn.quantize import passes, ptq
+from edgecnn.quantize.simulate import ActivationQuantizer, Mode, QuantizedConv2d, mode_of
+from tests import nets
+
+
+def ranges(graph_module):
+    return {
+        name: (float(part.low), float(part.high))
+        for name, part in graph_module.named_modules()
+        if isinstance(part, ActivationQuantizer)
+    }
+
+
+def test_ranges_are_the_smallest_and_largest_value_of_all_batches():
+    torch.manual_seed(6)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    pictures = nets.images(40, (8, 8, 3))
+    arguments = ModelArguments(10, 3, (8, 8))
+    graph_module = ptq.calibrate(net, arguments, [pictures[:7], pictures[7:39], pictures[39:]], ())
+    once = ptq.calibrate(net, arguments, [pictures], ())
+    x = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 128) / 64
+    middle = torch.relu(net[0](x)).detach()
+    last = net[2](middle).detach()
+    for found in (ranges(graph_module), ranges(once)):
+        assert found["quantizer__1"] == pytest.approx((0, float(middle.max())), rel=1e-5)
+        assert found["quantizer__2"] == pytest.approx((float(last.min()), float(last.max())), rel=1e-5)
+
+
+@pytest.mark.parametrize("names", [(), tuple(passes.PASSES)], ids=["no passes", "all passes"])
+@pytest.mark.parametrize("model", nets.MODELS)
+def test_both_exported_forms_of_a_model_compute_exactly_what_the_simulation_does(model, names):
+    source = nets.source(model)
+    graph_module = ptq.calibrate(source.model, source.arguments, source.calibration_batches(), names)
+    predict = predictor(graph_module)
+    pictures = source.dataset.test.take(np.arange(100))[0]
+    simulated = predict(pictures)
+    for mode in (Mode.TFLITE, Mode.ONNX):
+        with mode_of(graph_module, mode):
+            assert np.array_equal(predict(pictures), simulated)
+    logits = predictor(source.model)(pictures)
+    assert not np.array_equal(simulated, logits)
+    assert np.mean(simulated.argmax(1) == logits.argmax(1)) >= 0.97
+
+
+def test_passes_that_move_pixels_do_not_change_the_simulation():
+    """Pairs of columns have the same weights in each filter, so even the rounding stays."""
+    source = nets.source("lenet")
+    pictures = source.dataset.test.take(np.arange(100))[0]
+    plain, moved = (
+        predictor(ptq.calibrate(source.model, source.arguments, source.calibration_batches(), names))(pictures)
+        for names in ((), ("flatten_order", "pair_columns"))
+    )
+    assert np.abs(plain - moved).max() < 0.02 * np.abs(plain).max()
+
+
+def test_the_bias_of_a_channel_that_is_switched_off_fits_into_int32():
+    torch.manual_seed(7)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 10))
+    nets.switch_off(net[0])
+    pictures = nets.images(64, (8, 8, 3))
+    graph_module = ptq.calibrate(net, ModelArguments(10, 3, (8, 8)), [pictures], ())
+    (layer,) = [part for part in graph_module.modules() if isinstance(part, QuantizedConv2d)]
+    assert layer.bias is not None
+    steps = layer.bias.detach().abs() / (layer.weight_scales() / 64)
+    assert float(steps.max()) < 2**30 * 1.001
+    assert float(steps[0]) == pytest.approx(2**30)
+    largest = layer.weight.detach().abs().amax((1, 2, 3))
+    assert torch.equal(layer.weight_scales()[2:], largest[2:] / 127)
+    simulated, expected = (torch.from_numpy(predictor(each)(pictures)) for each in (graph_module, net))
+    nets.assert_close(simulated, expected, 0.03)
+
+
+def test_weights_that_are_no_numbers_are_named():
+    source = nets.source("lenet")
+    broken = nets.untrained("lenet")
+    broken.state_dict()["conv2.weight"][0, 0, 0, 0] = float("nan")
+    with pytest.raises(BadFileError, match="the output of 'conv2' is not finite"):
+        ptq.calibrate(broken, source.arguments, [nets.images()], ())

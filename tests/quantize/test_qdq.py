@@ -1,0 +1,140 @@
+"""Where quantizers stand, which of them are shared, and which are fixed."""
+
+from __future__ import annotations
+
+import operator
+
+import pytest
+import torch
+from torch import nn
+
+from edgecnn.errors import UsageError
+from edgecnn.models import ModelArguments
+from edgecnn.quantize import passes
+from edgecnn.quantize.fold import fold
+from edgecnn.quantize.qdq import insert_quantizers
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine
+from tests import nets
+
+ARGUMENTS = ModelArguments()
+
+
+def quantized(module, names=(), size=(3, 8, 8)):
+    arguments = ModelArguments(10, size[0], size[1:])
+    return insert_quantizers(passes.apply(fold(module.eval()), names, arguments))
+
+
+def order(graph_module):
+    """Names of what is called, quantizers without their prefix in angle brackets."""
+    names = [str(node.target) for node in graph_module.graph.nodes if node.op == "call_module"]
+    return [f"<{name.removeprefix('quantizer_')}>" if name.startswith("quantizer_") else name for name in names]
+
+
+def affine(graph_module, name):
+    part = graph_module.get_submodule(f"quantizer_{name}")
+    assert isinstance(part, ActivationQuantizer)
+    return part.affine()
+
+
+def named(**layers):
+    net = nn.Sequential()
+    for name, layer in layers.items():
+        net.add_module(name, layer)
+    return net
+
+
+def test_pools_and_flatten_share_and_a_relu_stays_with_its_layer():
+    net = named(
+        conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), top=nn.MaxPool2d(2), mean=nn.AvgPool2d(3), flat=nn.Flatten(),
+        fc=nn.Linear(4, 5),
+    )  # fmt: skip
+    assert order(quantized(net)) == [
+        "<input_1>", "conv", "relu", "<relu>", "top", "<relu>", "mean", "<relu>", "flat", "<relu>", "fc", "<fc>",
+    ]  # fmt: skip
+
+
+def test_rewritten_pools_have_a_range_of_their_own_and_moved_pixels_have_not():
+    net = named(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), pool=nn.AvgPool2d(2), flat=nn.Flatten(), fc=nn.Linear(36, 5))
+    assert order(quantized(net, passes.PASSES)) == [
+        "<input_1>", "conv_pair", "<input_1>", "conv", "relu", "<relu>", "conv_unpair", "<relu>", "pool", "<pool>",
+        "flat_channels_last", "<pool>", "fc", "<fc>",
+    ]  # fmt: skip
+
+
+def test_the_image_and_bounded_activations_have_fixed_grids():
+    convolution = nn.Conv2d(3, 4, 3)
+    net = named(conv=convolution, tanh=nn.Tanh(), two=nn.Conv2d(4, 4, 3), sigmoid=nn.Sigmoid(), pool=nn.MaxPool2d(2))
+    graph_module = quantized(net)
+    assert affine(graph_module, "input_1") == Affine(1 / 64, 0)
+    assert affine(graph_module, "tanh") == Affine(1 / 128, 0)
+    assert affine(graph_module, "sigmoid") == Affine(1 / 256, -128)
+    assert order(graph_module) == [
+        "<input_1>", "conv", "<conv>", "tanh", "<tanh>", "two", "<two>", "sigmoid", "<sigmoid>", "pool", "<sigmoid>",
+    ]  # fmt: skip
+
+
+def test_a_sum_is_quantized_after_its_relu_and_so_is_what_it_adds():
+    graph_module = quantized(nets.handwritten(), size=(3, 32, 32))
+    names = [node.name for node in graph_module.graph.nodes]
+    total = next(node for node in graph_module.graph.nodes if node.target is operator.add)
+    assert [str(each.target) for each in total.args] == ["quantizer_conv3", "quantizer_relu_1"]
+    relu, after = names[names.index(total.name) + 1 :][:2]
+    assert relu == "relu_2"
+    assert after.startswith("quantizer_relu")
+
+
+def test_a_layer_with_another_user_than_its_relu_is_quantized_itself():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.relu(y) + y
+
+    assert order(quantized(Net()))[:4] == ["<x>", "conv", "<conv>", "relu"]
+
+
+@pytest.mark.parametrize("model", nets.MODELS)
+@pytest.mark.parametrize("names", [(), tuple(passes.PASSES)], ids=["no passes", "all passes"])
+def test_every_tensor_of_a_model_is_quantized_once(model, names):
+    graph_module = quantized(nets.untrained(model), names, (3, 32, 32))
+    for node in graph_module.graph.nodes:
+        if node.op == "output":
+            continue
+        followers = [user for user in node.users if str(user.target).startswith("quantizer_")]
+        if str(node.target).startswith("quantizer_"):
+            assert not followers
+        else:
+            assert len(node.users) == 1
+            assert followers or "relu" in next(iter(node.users)).name
+
+
+def test_observing_changes_nothing():
+    module = nets.untrained("depth_res")
+    x = nets.inputs(2, 3, 32, 32)
+    nets.assert_close(quantized(module, (), (3, 32, 32))(x), module(x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "kind"),
+    [
+        (nn.Softmax(1), "odd", "Softmax"),
+        (nn.BatchNorm2d(3), "odd", "BatchNorm2d"),
+        (nn.Flatten(2), "odd", "Flatten"),
+    ],
+)  # fmt: skip
+def test_a_layer_without_an_int8_form_is_named(layer, name, kind):
+    net = named(odd=layer)
+    with pytest.raises(UsageError, match=rf"operation '{name}' \({kind}\) .* no int8 form in recipe static_w8a8"):
+        quantized(net)
+
+
+def test_a_function_without_an_int8_form_is_named():
+    class Net(nn.Module):
+        def forward(self, x):
+            return torch.softmax(x, 1)
+
+    with pytest.raises(UsageError, match=r"operation 'softmax' \(softmax\) of the model has no int8 form"):
+        quantized(Net())

@@ -1,0 +1,132 @@
+"""Simulated quantization: grids, ranges and modes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine, Mode, QuantizedConv2d, mode_of, set_mode
+from tests import nets
+
+
+def quantizer(*values):
+    """One that has seen these values, simulating."""
+    made = ActivationQuantizer()
+    for value in values:
+        made(torch.tensor([float(value)]))
+    made.set_mode(Mode.SIMULATE)
+    return made
+
+
+RANGES = [(0, 0), (0.1, 3), (-3, -0.5), (-1e-12, 1e-12), (-1, 1e6), (-1e6, 1), (-0.37, 2.11), (-1e-9, 5)]
+
+
+@pytest.mark.parametrize("values", RANGES, ids=str)
+def test_zero_is_exact_whatever_was_seen(values):
+    made = quantizer(*values)
+    affine = made.affine()
+    assert affine.scale > 0
+    assert -128 <= affine.zero_point <= 127
+    for mode in (Mode.SIMULATE, Mode.TFLITE, Mode.ONNX):
+        made.set_mode(mode)
+        assert made(torch.zeros(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("values", RANGES[1:3] + RANGES[4:], ids=str)
+def test_what_was_seen_is_kept_to_half_a_step_and_the_rest_is_cut_off(values):
+    made = quantizer(*values)
+    low, high, step = min(0, *values), max(0, *values), made.affine().scale
+    assert step == pytest.approx((high - low) / 255)
+    inside = torch.linspace(low, high, 1000)
+    assert float((made(inside) - inside).abs().max()) <= step * 1.001
+    assert float((made(inside[5:-5]) - inside[5:-5]).abs().max()) <= step * 0.501
+    assert len(made(inside).unique()) in (255, 256)
+    assert float(made(torch.tensor(10.0 * high + 1))) <= high + step
+    assert float(made(torch.tensor(10.0 * low - 1))) >= low - step
+
+
+def test_the_range_only_widens():
+    made = ActivationQuantizer()
+    for value in ([1.0, 2.0], [-3.0, 0.5], [0.0, 1.0]):
+        made(torch.tensor(value))
+    assert (float(made.low), float(made.high)) == (-3, 2)
+    made.set_mode(Mode.SIMULATE)
+    made(torch.tensor([100.0]))
+    assert float(made.high) == 2
+
+
+def test_a_fixed_grid_ignores_what_it_sees():
+    made = ActivationQuantizer(Affine(1 / 64, 0))
+    made(torch.tensor([100.0]))
+    assert made.affine() == Affine(1 / 64, 0)
+
+
+def test_the_scale_is_a_float32_number():
+    scale = quantizer(-0.1, 0.7).affine().scale
+    assert float(torch.tensor(scale, dtype=torch.float32)) == scale
+
+
+def layer():
+    torch.manual_seed(5)
+    return QuantizedConv2d.adopt(nn.Conv2d(4, 5, 3))
+
+
+def test_weights_are_rounded_per_channel_to_127_steps():
+    convolution = layer()
+    with torch.no_grad():
+        convolution.weight[1] *= 1000
+        convolution.weight[2] = 0
+    set_mode(convolution, Mode.SIMULATE)
+    weight, rounded = convolution.weight.detach(), convolution.quantized_weight().detach()
+    for channel in range(5):
+        largest = float(weight[channel].abs().max())
+        assert float((rounded[channel] - weight[channel]).abs().max()) <= largest / 127 / 2 * 1.001
+        steps = rounded[channel] / max(largest / 127, 1e-30)
+        assert float((steps - steps.round()).abs().max()) < 1e-3
+        assert float(steps.abs().max()) < 127.001
+    assert rounded[2].abs().max() == 0
+
+
+def test_observing_passes_float_through():
+    convolution = layer()
+    x = nets.inputs(2, 4, 6, 6)
+    plain = nn.functional.conv2d(x, convolution.weight, convolution.bias)
+    assert torch.equal(convolution(x), plain)
+    made = ActivationQuantizer()
+    assert made(x) is x
+    set_mode(convolution, Mode.SIMULATE)
+    assert not torch.equal(convolution(x), plain)
+
+
+@pytest.mark.parametrize("mode", [Mode.TFLITE, Mode.ONNX])
+def test_every_exported_form_rounds_as_the_simulation_does(mode):
+    convolution, made = layer(), quantizer(-2.3, 3.1)
+    set_mode(convolution, Mode.SIMULATE)
+    x = 3 * nets.inputs(8, 4, 16, 16)
+    simulated = made(convolution(made(x)))
+    convolution.set_mode(mode)
+    made.set_mode(mode)
+    assert torch.equal(made(convolution(made(x))), simulated)
+
+
+def test_after_an_export_and_after_a_failed_one_the_graph_simulates():
+    convolution = layer()
+    with mode_of(convolution, Mode.TFLITE):
+        assert convolution.mode is Mode.TFLITE
+    assert convolution.mode is Mode.SIMULATE
+
+    def fail():
+        raise ValueError("converter")
+
+    with pytest.raises(ValueError, match="converter"), mode_of(convolution, Mode.ONNX):
+        fail()
+    assert convolution.mode is Mode.SIMULATE
+
+
+def test_an_export_leaves_nothing_in_the_state_that_is_saved():
+    convolution = layer()
+    names = set(convolution.state_dict())
+    with mode_of(convolution, Mode.ONNX):
+        pass
+    assert set(convolution.state_dict()) == names
