@@ -56,7 +56,7 @@ def command(
 ) -> None:
     """Train a model and write its weights, a checkpoint for --resume and a curve.
 
-    With several GPUs or machines: torchrun --nproc-per-node N -m edgecnn train ...
+    On several GPUs: torchrun --nproc-per-node N -m edgecnn train ...
     """
     from edgecnn import models
     from edgecnn.data import registry

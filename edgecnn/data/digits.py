@@ -35,7 +35,12 @@ def load() -> DataSet:
     test = np.zeros(len(labels), bool)
     test[by_class[::4]] = True
     return DataSet(
-        "digits", CLASSES, (SIDE, SIDE, 3), Memory(images[~test], labels[~test]), Memory(images[test], labels[test])
+        "digits",
+        CLASSES,
+        (SIDE, SIDE, 3),
+        Memory(images[~test], labels[~test]),
+        Memory(images[test], labels[test]),
+        mirrorable=False,  # a mirrored 2 is no digit
     )
 
 

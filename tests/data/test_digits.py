@@ -52,3 +52,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingExtraError, match=r"scikit-learn.*edgecnn\[train\]"):
         load("digits")
+
+
+def test_digits_are_not_to_be_mirrored():
+    assert not load("digits").mirrorable

@@ -117,6 +117,7 @@ def test_flatten_order_leaves_other_shapes_alone(module):
         (nn.AvgPool2d(3, stride=1), PoolConv2d),
         (nn.AvgPool2d((2, 3), stride=(1, 2)), PoolConv2d),
         (nn.AvgPool2d(3, stride=2), PoolConv2d),
+        (nn.AvgPool2d((7, 2)), PoolConv2d),
         (nn.AvgPool2d((7, 8)), GlobalMean),
         (nn.AvgPool2d((7, 8), stride=1), GlobalMean),
         (nn.AvgPool2d(3, padding=1), nn.AvgPool2d),
