@@ -9,6 +9,7 @@ from torch import nn
 
 from edgecnn.evaluate import predictor
 from edgecnn.export import tflite
+from edgecnn.export.blame import layer_names
 from edgecnn.export.drafts import Order, make
 from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.models import ModelArguments
@@ -98,6 +99,8 @@ def test_a_handwritten_model_is_as_good(tmp_path):
     graph = TFLiteGraph(content)
     assert not MOVES & set(graph.operations())
     assert partitions(content) == (1, [])
+    names = layer_names(content, graph_module)
+    assert sorted(names) == ["conv1", "conv2", "conv3", "fc1", "fc2", "pool", "pool_1_again", "pool_2_again"]
     expected = predictor(graph_module)(pictures)
     with opened(tmp_path, content) as runner:
         logits = predict(runner, pictures)
