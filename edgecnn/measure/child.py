@@ -1,8 +1,9 @@
 """The measured process: opens one file and answers requests, a JSON document a line, on standard input and output.
 
-    {"do": "open", "case": {...}, "pin": [], "spawned": ns}      -> what is known when the file is open: see Opened
+    {"do": "open", "case": {...}, "pin": [], "spawned": ns}      -> the engine, and a Run's start and memory
     {"do": "time", "warm_up": s, "seconds": s, "at_least": n}    -> {"warm_ups": [ns], "samples": [ns], ...}
     {"do": "spend", "seconds": s}                                -> {"calls": n}, for a meter outside
+    {"do": "smoke", "module": name}                              -> {"version": text}, of the module once imported
     {"do": "score"}                                              -> {"correct": n, "images": n}, of the bundle's sample
 
 An error that was foreseen is answered with {"error": line}; any other ends the process.
@@ -34,7 +35,7 @@ Launch = Callable[[Request], "Runner"]
 
 
 def serve(requests: Iterable[str], started: int, launch: Launch | None = None) -> Iterator[Request]:
-    """The answers to the requests, the first of which opens the file (by ``launch``, open_case when None)."""
+    """The answers to the requests; a file is opened by ``launch``, open_case when None."""
     from edgecnn.errors import EdgeCNNError
 
     process = Measured(started, launch or open_case)
@@ -90,6 +91,14 @@ class Measured:
             "imports": imported - before, "load": opened - opening, "first": first,
             "base_bytes": base, "peak_bytes": peak, "overhead": latency.overhead(),
         }  # fmt: skip
+
+    def smoke(self, request: Request) -> Request:
+        """Import a runtime, which may end the process, and say its version."""
+        import importlib
+        from importlib.metadata import version
+
+        importlib.import_module(request["module"])
+        return {"version": version(request["module"].partition(".")[0])}
 
     def time(self, request: Request) -> Request:
         """Warm up, then time; the clock of the CPU is read on both sides of the timing."""
