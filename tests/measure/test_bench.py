@@ -148,6 +148,7 @@ def test_figures_are_per_image_and_the_median_over_runs() -> None:
     row = bench(
         [case(batch=4)], Settings(runs=3), surroundings(lambda _case: ScriptedWorker(next(speeds)), quiet())
     ).measurements[0]
+    assert medians(row) == [25, 100, 26]
     known = figures(row)
     assert (known.p50, known.p90, known.minimum, known.samples) == (26, 26, 25, 36)
     assert known.p99 == pytest.approx(26 * (1 + 2 * 0.89))

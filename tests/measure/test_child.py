@@ -75,6 +75,7 @@ def test_a_real_file_of_a_bundle_in_a_process_of_its_own(tmp_path: Path) -> None
     with Worker() as worker:
         order = {"case": dataclasses.asdict(real_case(folder / tiny_artifacts.FLOAT_FILE, folder)), "pin": [cpu]}
         opened = worker.ask({"do": "open", "spawned": worker.spawned, **order}, 60)
+        assert os.sched_getaffinity(worker._process.pid) == {cpu}
         timed = worker.ask(TIME, 60)
         score = worker.ask({"do": "score"}, 60)
         alive = time.perf_counter_ns() - worker.spawned
