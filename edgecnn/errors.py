@@ -63,8 +63,7 @@ class MissingExtraError(UsageError):
 
     def __init__(self, purpose: str, package: str, extra: str) -> None:
         super().__init__(
-            f"{purpose} needs the package '{package}', which is not installed; "
-            f"run: pip install 'edgecnn[{extra}]'"
+            f"{purpose} needs the package '{package}', which is not installed; run: pip install 'edgecnn[{extra}]'"
         )
 
 

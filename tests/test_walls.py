@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import edgecnn
+from tests import tiny_artifacts
 
 PACKAGE = Path(edgecnn.__file__).parent
 ROOT = PACKAGE.parent
@@ -95,6 +96,20 @@ def test_the_command_line_starts_where_nothing_heavy_is_installed():
     start = "from edgecnn.cli.main import main\nsys.exit(main(['--help']))"
     run = subprocess.run([sys.executable, "-c", BLOCKED + start], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_a_bundle_is_benched_where_nothing_heavy_is_installed(tmp_path):
+    folder = tiny_artifacts.bundle(tmp_path / "b")
+    child = [sys.executable, "-c", BLOCKED + "from edgecnn.measure.child import main\nmain()"]
+    start = f"""
+from edgecnn.measure import worker
+worker.command = lambda: {child!r}
+from edgecnn.cli.main import main
+sys.exit(main(["bench", {str(folder)!r}, "--runs", "1", "--min-seconds", "0.01"]))
+"""
+    run = subprocess.run([sys.executable, "-c", BLOCKED + start], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "static_w8a8" in run.stdout
 
 
 @pytest.mark.parametrize("file", FILES, ids=dotted)

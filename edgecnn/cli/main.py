@@ -45,6 +45,8 @@ VERBS = {
     "quantize": Verb("edgecnn.cli.quantize:command", "Quantize a trained model into a verified bundle for a device."),
     "export": Verb("edgecnn.cli.export:command", "Write a float model as TFLite, TorchScript and ONNX."),
     "compare": Verb("edgecnn.cli.compare:command", "Compare two model files or bundles on the same images."),
+    "bench": Verb("edgecnn.cli.bench:command", "Measure size, accuracy, latency, memory and energy of files."),
+    "doctor": Verb("edgecnn.cli.doctor:command", "Tell what works on this machine and how to mend the rest."),
     "models": Verb("edgecnn.cli.models:command", "List the models, and the trained weights that ship with them."),
 }
 

@@ -43,9 +43,11 @@ def test_the_int8_file_of_a_model(model, tmp_path):
     layers = list(graph.layers())
     assert len(layers) >= 5
     for layer in layers:
-        assert len(layer.bias_scale) == len(layer.weight_scale) == layer.weight.shape[
-            3 if layer.operation == "DEPTHWISE_CONV_2D" else 0
-        ]
+        assert (
+            len(layer.bias_scale)
+            == len(layer.weight_scale)
+            == layer.weight.shape[3 if layer.operation == "DEPTHWISE_CONV_2D" else 0]
+        )
         assert layer.bias_scale_error() < 1e-5
         assert layer.weight.dtype == np.int8
 

@@ -1,0 +1,68 @@
+"""What this machine can run, and what would mend the rest. Every runtime is imported in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgecnn.errors import CheckFailedError
+from edgecnn.measure.machine import FEATURES, Machine
+from edgecnn.measure.runtimes import RUNTIMES
+from edgecnn.measure.worker import Worker
+
+OK, ABSENT, BROKEN = "ok", "absent", "broken"
+PATIENCE = 120.0  # seconds; the first import of PyTorch from an SD card is slow
+
+LIGHT = "pip install ai-edge-litert (32-bit ARM: tflite-runtime, on Python 3.11)"
+TRAIN = "pip install 'edgecnn[train]'"
+MEND = {
+    "ai_edge_litert": LIGHT,
+    "tflite_runtime": "only on 32-bit ARM: ai-edge-litert is its successor",
+    "onnxruntime": f"only for .onnx files: {TRAIN}",
+    "torch": f"only for training, export and TorchScript files: {TRAIN}",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: OK, ABSENT or BROKEN, what was found, and the command that mends it."""
+
+    about: str
+    state: str
+    found: str
+    mend: str | None = None
+
+
+def int8_speed(machine: Machine) -> list[str]:
+    """What the CPU's instructions mean for int8, a line each."""
+    known = [f"{name}: {FEATURES[name]}" for name in FEATURES if name in machine.features]
+    return known or ["no int8 instructions: int8 saves memory here, but little or no time against float"]
+
+
+def check_runtimes(
+    installed: Callable[[str], bool] = lambda package: importlib.util.find_spec(package) is not None,
+    start: Callable[[], Worker] = Worker,
+) -> list[Finding]:
+    """A finding per module that runs files; importing one that is installed may crash, which is a finding too."""
+    findings = []
+    for module in (module for runtime in RUNTIMES.values() for module in runtime.modules):
+        package = module.partition(".")[0]
+        if not installed(package):
+            findings.append(Finding(package, ABSENT, "not installed", MEND[package]))
+            continue
+        try:
+            with start() as worker:
+                version = worker.ask({"do": "smoke", "module": module}, PATIENCE)["version"]
+        except CheckFailedError as error:
+            mend = f"pip install --force-reinstall {package.replace('_', '-')}, or a version built for this CPU"
+            findings.append(Finding(package, BROKEN, f"importing it: {error}", mend))
+        else:
+            findings.append(Finding(package, OK, f"{version} imports"))
+    return findings
+
+
+def runs_tflite(findings: list[Finding]) -> bool:
+    """Whether a TFLite interpreter works: what every board needs."""
+    working = {finding.about for finding in findings if finding.state == OK}
+    return any(module.partition(".")[0] in working for module in RUNTIMES["litert"].modules)

@@ -1,0 +1,159 @@
+"""The result file of ``edgecnn bench``: raw values that are never changed, and the machine they came from.
+
+``measurement.schema.json`` beside this file says the same as JSON Schema. Times are nanoseconds of the monotonic
+clock. The ``figures`` in the file are for readers without edgecnn; loading leaves them out and they are computed anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.measure.machine import Machine, State
+from edgecnn.measure.trust import INVALID, LEVELS, Verdict
+from edgecnn.runtime.files import write_bytes
+from edgecnn.runtime.manifest import Accuracy
+from edgecnn.runtime.records import decode, read_json
+
+SCHEMA = 1
+LIMIT = 1 << 28  # bytes of a result file
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured: one file in one runtime. ``bundle`` is the folder it was opened from, None for a bare file."""
+
+    file: str
+    bundle: str | None
+    bytes: int
+    sha256: str
+    model: str | None
+    recipe: str | None
+    runtime: str
+    threads: int
+    batch: int
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise UsageError(f"sha256 of {self.file} must be 64 lower-case hex digits")
+        for name in ("bytes", "threads", "batch"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}, but must be at least 1")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Raw values of one process: how it started, its memory, its clock, and every call of the model.
+
+    A cold start is ``start`` (of the process, to the first line of ours), ``imports``, ``load`` and ``first`` call.
+    ``base_bytes`` was resident with the runtime imported and nothing loaded, ``peak_bytes`` at most until the first
+    ten calls were done. A sample is one call on ``batch`` images; ``overhead`` is what a sample holds beyond it.
+    """
+
+    start: int
+    imports: int
+    load: int
+    first: int
+    base_bytes: int | None
+    peak_bytes: int | None
+    overhead: int
+    clocks_mhz: tuple[float, ...]
+    warm_ups: tuple[int, ...]
+    samples: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.samples or min(self.samples) <= 0:
+            raise UsageError(f"samples holds {len(self.samples)} times; there must be some, all above 0")
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Joules per image, or None and the reason; ``source`` says what was metered."""
+
+    joules: float | None
+    source: str | None
+    estimate: bool
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One case: its runs, or why it failed and the runs before that. ``engine`` is what really ran it."""
+
+    case: Case
+    engine: str | None
+    failure: str | None
+    runs: tuple[Run, ...]
+    accuracy: Accuracy | None
+    energy: Energy
+    verdict: Verdict
+
+    def __post_init__(self) -> None:
+        if self.failure is None and not self.runs:
+            raise UsageError(f"{self.case.file} has neither runs nor a failure")
+        if self.verdict.level not in LEVELS:
+            raise UsageError(f"verdict.level is '{self.verdict.level}' (valid: {', '.join(LEVELS)})")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it was measured: ``min_seconds`` are timed for each case, shared by its ``runs``, each a new process."""
+
+    runs: int = 5
+    min_seconds: float = 1.0
+    pin: tuple[int, ...] = ()
+    cooldown: float = 0.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """The whole of a result file; ``created`` is UTC in ISO 8601, ``states`` are before, between and after rounds."""
+
+    edgecnn: str
+    created: str
+    machine: Machine
+    settings: Settings
+    states: tuple[State, ...]
+    verdict: Verdict
+    measurements: tuple[Measurement, ...]
+    schema: int = SCHEMA
+
+    @property
+    def invalid(self) -> bool:
+        """Whether the machine did what no figure survives."""
+        return self.verdict.level == INVALID
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document, with the figures of every measurement that has runs."""
+        from edgecnn.measure.figures import figures
+
+        document = {"schema": self.schema} | dataclasses.asdict(self)
+        for entry, measurement in zip(document["measurements"], self.measurements, strict=True):
+            entry["figures"] = dataclasses.asdict(figures(measurement)) if measurement.runs else None
+        return document
+
+    def save(self, path: Path) -> None:
+        """Write the result file. Raises OutputError when the file system refuses."""
+        write_bytes(path, json.dumps(self.document(), allow_nan=False).encode() + b"\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Session:
+        """Read a result file. Raises BadFileError naming the file and the field."""
+        document = read_json(path, LIMIT)
+        version = document.get("schema") if isinstance(document, dict) else None
+        if type(version) is int and version > SCHEMA:
+            raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
+        entries = document.get("measurements") if isinstance(document, dict) else None
+        for entry in entries if isinstance(entries, list) else []:
+            if isinstance(entry, dict):
+                entry.pop("figures", None)
+        try:
+            session: Session = decode(cls, document)
+        except BadFileError as error:
+            raise BadFileError(f"{path}: {error}") from error
+        return session
