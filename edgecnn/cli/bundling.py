@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), help="A .safetensors file. Default: the weights that ship."
 )
-broken_option = click.option(
-    "--on-broken", default="refuse", show_default=True, help="Unreadable images of a folder: refuse or skip."
-)
 passes_option = click.option(
     "--passes", metavar="NAMES", help="Rewrites of the TFLite graph, with commas, or 'none'. Default: fastest on x86."
 )

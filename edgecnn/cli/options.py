@@ -72,6 +72,14 @@ data_option = click.option(
     "else digits.",
 )
 
+broken_option = click.option(
+    "--on-broken",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    show_default=True,
+    help="What to do when images of a folder cannot be read.",
+)
+
 out_option = click.option(
     "--out", metavar="PATH", type=click.Path(path_type=Path), help="Where to write; default: a name after the model."
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from edgecnn.cli.bundling import broken_option, passes_option, run, weights_option
-from edgecnn.cli.options import data_option, force_option, json_option, model_option, out_option
+from edgecnn.cli.bundling import passes_option, run, weights_option
+from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
 
 
 @click.command(name="quantize")

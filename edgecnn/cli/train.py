@@ -10,12 +10,38 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from edgecnn.cli.options import data_option, first_process, force_option, json_option, model_option, print_json
+from edgecnn.cli.options import (
+    broken_option,
+    data_option,
+    first_process,
+    force_option,
+    json_option,
+    model_option,
+    print_json,
+)
+
+
+def _image_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
+    if value is None:
+        return None
+    words = value.split("x")
+    if len(words) not in (2, 3) or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise click.BadParameter(f"'{value}' (valid: HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS, such as 48x64 or 48x64x1)")
+    height, width, *channels = map(int, words)
+    return height, width, channels[0] if channels else 3
 
 
 @click.command(name="train")
 @model_option
 @data_option
+@click.option(
+    "--image-size",
+    "image",
+    metavar="HxW[xC]",
+    callback=_image_size,
+    help="What a folder's images are resized to. Default: 32x32x3.",
+)
+@broken_option
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATASET.")
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images a step, in all.")
@@ -42,6 +68,8 @@ def command(
     *,
     model: str,
     data: str,
+    image: tuple[int, int, int] | None,
+    on_broken: str,
     out: Path | None,
     flip: bool | None,
     shift: int,
@@ -72,7 +100,7 @@ def command(
     recipe = TrainRecipe(
         augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled, **settings
     )
-    dataset = registry.load(data)
+    dataset = registry.load(data, image=image, on_broken=on_broken)
     if flip is None:
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=dataset.mirrorable))
     if dataset.note and first_process():
@@ -113,7 +141,9 @@ def recorded_command(context: click.Context, dataset: str) -> str:
             words += ["--data", dataset]
         elif context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             value = context.params[name]
-            if value is True:
+            if name == "image":
+                words += [parameter.opts[0], "x".join(map(str, value))]
+            elif value is True:
                 words.append(parameter.opts[0])
             elif value is False:
                 words.append(parameter.secondary_opts[0])

@@ -22,7 +22,7 @@ from edgecnn.data import cifar10_python
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.download import PYTHON_FOLDER, configured_source, download
 from edgecnn.data.location import VARIABLE, data_root
-from edgecnn.errors import BadFileError, EdgeCNNError
+from edgecnn.errors import BadFileError, EdgeCNNError, UsageError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BINARY_FOLDER = "cifar-10-batches-bin"
@@ -84,7 +84,7 @@ def find(root: Path) -> Path | None:
 def load() -> DataSet:
     """CIFAR-10 from ``data_root()``, downloaded there first if neither layout is present.
 
-    Raises BadFileError for a file that is missing, of the wrong size or foreign, and EdgeCNNError, saying where
+    Raises BadFileError for a file that is missing, of the wrong size or foreign, and UsageError, saying where
     it looked and what to do, when the files are not there and cannot be downloaded.
     """
     root = data_root()
@@ -92,7 +92,7 @@ def load() -> DataSet:
         try:
             download(root, configured_source())
         except EdgeCNNError as error:
-            raise EdgeCNNError(
+            raise UsageError(
                 f"{error}; looked for {BINARY_FOLDER}/ and {PYTHON_FOLDER}/ in {root}: put one of them there, "
                 f"set {VARIABLE} to the folder that has it, or choose the data set 'digits'"
             ) from error

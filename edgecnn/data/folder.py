@@ -69,7 +69,7 @@ def load(path: Path, name: str, image: tuple[int, int, int] = IMAGE, on_broken: 
         ", ..." if len(reasons) > _NAMED else ""
     )
     if reasons and on_broken == "refuse":
-        raise BadFileError(f"{summary}; repair or remove them, or choose to skip broken images")
+        raise BadFileError(f"{summary}; repair or remove them, or pass --on-broken skip")
     train, test = (_split(path / split, found[split], reasons, classes, image) for split in _SPLITS)
     return DataSet(name, classes, image, train, test, f"skipped: {summary}" if reasons else "")
 

@@ -55,7 +55,7 @@ def load(name: str, *, image: tuple[int, int, int] | None = None, on_broken: str
     and carries it in its output.
 
     Raises UnknownNameError for a name that is neither; BadFileError for files that are damaged or missing;
-    EdgeCNNError when a download fails; UsageError for an ``image`` that the data set does not have.
+    UsageError when CIFAR-10 is not here and cannot be downloaded, or for an ``image`` that the data set does not have.
     """
     if name not in _LOADERS:
         if not (_looks_like_a_path(name) or Path(name).is_dir()):

@@ -10,10 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
+from edgecnn.runtime.manifest import Manifest
 from edgecnn.train import CHECKPOINT, WEIGHTS
 from tests.train import small
 
@@ -160,3 +163,52 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(
     line = refused(capfd, "--out", str(tmp_path / "old"), "--resume")
     assert f"cannot write {tmp_path / 'old' / WEIGHTS}: File too large" in line
     assert {name: (tmp_path / "old" / name).read_bytes() for name in small.FILES} == before
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """A folder of two easy classes, images of many sizes, one of them broken."""
+    folder = tmp_path / "colours"
+    random = np.random.default_rng(0)
+    for split, count in (("train", 24), ("test", 8)):
+        for channel, name in enumerate(("red", "green")):
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 100, (*random.integers(20, 60, 2), 3)).astype(np.uint8)
+                pixels[..., channel] += 120
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    (folder / "train" / "red" / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+def test_a_folder_goes_from_images_to_a_bundle_in_its_own_size(
+    colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capfd, "--data", str(colours), "--image-size", "28x36", "--out", str(tmp_path / "run"))
+    assert "1 of 65 images" in line and "red/broken.png" in line and "--on-broken skip" in line
+
+    shared = ["--model", "lenet", "--data", str(colours), "--on-broken", "skip"]
+    small_run = ["--image-size", "28x36", "--epochs", "3", "--batch-size", "8", "--out", str(tmp_path / "run")]
+    assert main(["train", *shared, *small_run]) == 0
+    assert "1 of 65 images" in capfd.readouterr().err
+    weights = tmp_path / "run" / WEIGHTS
+    header, _ = checkpoint.load(weights)
+    assert header.arguments.image_size == (28, 36)
+    assert "--image-size 28x36x3 --on-broken skip" in header.command
+
+    bundle = tmp_path / "bundle"
+    words = ["--weights", str(weights), "--format", "tflite", "--out", str(bundle)]
+    assert main(["quantize", *shared, *words]) == 0
+    manifest = Manifest.load(bundle)
+    assert (manifest.input.height, manifest.input.width, manifest.dataset.classes) == (28, 36, 2)
+    assert "1 of 65 images" in manifest.dataset.note
+
+
+@pytest.mark.parametrize("size", ["28", "28x", "0x28", "28x36x", "big"])
+def test_an_image_size_that_is_none_is_refused(size: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "HEIGHTxWIDTH" in refused(capfd, "--image-size", size)
+
+
+def test_only_a_folder_is_resized(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "only a folder is resized" in refused(capfd, "--data", "digits", "--image-size", "28x36")
