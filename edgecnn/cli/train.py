@@ -42,7 +42,7 @@ def _image_size(context: click.Context, parameter: click.Parameter, value: str |
     help="What a folder's images are resized to. Default: 32x32x3.",
 )
 @broken_option
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATASET.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATA.")
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images a step, in all.")
 @click.option("--optimizer", default="sgd", show_default=True, help="sgd or adamw.")
@@ -105,7 +105,7 @@ def command(
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=dataset.mirrorable))
     if dataset.note and first_process():
         click.secho(dataset.note, err=True, bold=True)
-    folder = out or Path("runs") / f"{model}-{dataset.name}"
+    folder = out or Path("runs") / f"{model}-{Path(dataset.name).name}"
     recorded = recorded_command(context, dataset.name)
     header = train(model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded)
     if as_json:

@@ -210,5 +210,14 @@ def test_an_image_size_that_is_none_is_refused(size: str, capfd: pytest.CaptureF
     assert "HEIGHTxWIDTH" in refused(capfd, "--image-size", size)
 
 
+def test_the_default_run_folder_is_named_after_the_folder_not_its_path(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (colours / "train" / "red" / "broken.png").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--model", "lenet", "--data", str(colours), "--epochs", "1", "--batch-size", "8"]) == 0
+    assert (tmp_path / "runs" / "lenet-colours" / WEIGHTS).is_file()
+
+
 def test_only_a_folder_is_resized(capfd: pytest.CaptureFixture[str]) -> None:
     assert "only a folder is resized" in refused(capfd, "--data", "digits", "--image-size", "28x36")
