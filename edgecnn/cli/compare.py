@@ -70,9 +70,9 @@ class Images:
 
 def open_side(path: Path) -> Side:
     """Open a bundle folder, a file in a bundle, or a bare file. Raises BadFileError, UnknownNameError."""
+    from edgecnn.runtime.artifact import open_artifact
     from edgecnn.runtime.bundle import open_bundle
     from edgecnn.runtime.manifest import MANIFEST
-    from edgecnn.runtime.runner import open_artifact
 
     folder = path if path.is_dir() else path.parent
     if not path.is_dir() and not (folder / MANIFEST).is_file():

@@ -22,11 +22,12 @@ from edgecnn.export.source import Source
 from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.quantize.recipe import FLOAT32
+from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.files import sha256, write_bytes
 from edgecnn.runtime.manifest import Accuracy, Artifact, Image, InputTensor
 from edgecnn.runtime.preprocess import OutputSpec
-from edgecnn.runtime.runner import Runner, open_artifact
+from edgecnn.runtime.runner import Runner
 
 SCORING_BATCH = 250
 

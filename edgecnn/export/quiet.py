@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import FrameType
 
 from edgecnn.errors import CheckFailedError, EdgeCNNError, MissingExtraError
 
@@ -33,7 +36,7 @@ def captured(what: str) -> Iterator[None]:
             # imported here may keep it, for its log.)
             with (
                 open(handle, "w", buffering=1, closefd=False) as stream, redirect_stdout(stream),
-                warnings.catch_warnings(),
+                warnings.catch_warnings(), _no_interrupt_is_lost(),
             ):  # fmt: skip
                 warnings.simplefilter("ignore")
                 yield
@@ -56,3 +59,34 @@ def captured(what: str) -> Iterator[None]:
     finally:
         for descriptor in (handle, *saved):
             os.close(descriptor)
+
+
+@contextmanager
+def _no_interrupt_is_lost() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end of the block if there was one in it that somebody swallowed or renamed.
+
+    Python drops what is raised in a destructor or in a callback of the garbage collector, and converters have both:
+    Ctrl-C would now and then do nothing. Only the main thread hears signals.
+    """
+    former = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(former):
+        yield
+        return
+    heard = False
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        heard = True
+        former(number, frame)
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+    except Exception as error:
+        if heard:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if heard:
+        raise KeyboardInterrupt

@@ -9,10 +9,10 @@ from pathlib import Path
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
 from edgecnn.measure.measurement import Case
 from edgecnn.measure.runtimes import RUNTIMES
+from edgecnn.runtime.artifact import FORMAT_OF_SUFFIX
 from edgecnn.runtime.bundle import Bundle, open_bundle
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import MANIFEST, Artifact
-from edgecnn.runtime.runner import FORMAT_OF_SUFFIX
 
 
 def find_cases(

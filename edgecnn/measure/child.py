@@ -50,8 +50,8 @@ def serve(requests: Iterable[str], started: int, launch: Launch | None = None) -
 
 def open_case(case: Request) -> Runner:
     """A Runner of a Case, checked against its bundle's manifest if it has one. Raises what open_artifact does."""
+    from edgecnn.runtime.artifact import open_artifact
     from edgecnn.runtime.manifest import Manifest
-    from edgecnn.runtime.runner import open_artifact
 
     path, threads = Path(case["file"]), case["threads"]
     if case["bundle"] is None:

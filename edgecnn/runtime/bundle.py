@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from edgecnn.errors import BadFileError, UnknownNameError
+from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import Artifact, FileEntry, Manifest
-from edgecnn.runtime.runner import Runner, open_artifact
+from edgecnn.runtime.runner import Runner
 
 LABELS_LIMIT = 1 << 20  # bytes
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgecnn.export.flatbuffer import TFLiteGraph
+from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
-from edgecnn.runtime.runner import open_artifact
 from tests import tiny_artifacts
 
 

@@ -10,8 +10,8 @@ import onnxruntime
 
 from edgecnn.export.drafts import Order
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
-from edgecnn.runtime.runner import open_artifact
 from tests import nets
 
 

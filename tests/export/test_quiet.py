@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 import warnings
@@ -68,3 +70,23 @@ def test_a_converter_that_is_not_installed_is_named(logs):
     with pytest.raises(MissingExtraError, match=r"the work needs the package 'no_such_converter'.*edgecnn\[train\]"):
         inside(lambda: __import__("no_such_converter"))
     assert not list(logs.iterdir())
+
+
+def swallow() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def rename() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("the conversion failed") from error
+
+
+@pytest.mark.parametrize("converter", [swallow, rename])
+def test_an_interrupt_that_a_converter_swallows_or_renames_is_not_lost(converter):
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), captured("the conversion"):
+        converter()
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -16,9 +16,9 @@ from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.internals import partitions
-from edgecnn.runtime.runner import open_artifact
 from tests import nets
 
 pytestmark = pytest.mark.usefixtures("stored_conversions")

@@ -13,7 +13,7 @@ import pytest
 
 from edgecnn.errors import UsageError
 from edgecnn.runtime import amx
-from edgecnn.runtime.runner import open_artifact
+from edgecnn.runtime.artifact import open_artifact
 from tests import tiny_artifacts
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from edgecnn.runtime import amx
 from edgecnn.runtime.preprocess import prepare
-from edgecnn.runtime.runner import open_artifact
+from edgecnn.runtime.artifact import open_artifact
 
 libc = ctypes.CDLL(None)
 

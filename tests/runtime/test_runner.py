@@ -12,10 +12,10 @@ import pytest
 
 from edgecnn.errors import BadFileError, EdgeCNNError, MissingExtraError, UsageError
 from edgecnn.runtime import litert
+from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.manifest import Artifact, Image, InputTensor
 from edgecnn.runtime.preprocess import InputSpec, OutputSpec, prepare
-from edgecnn.runtime.runner import open_artifact
 from tests import tiny_artifacts
 from tests.tiny_artifacts import CLASSES, IMAGE, OUTPUT_SCALE, WEIGHT_SCALE
 
