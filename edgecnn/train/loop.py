@@ -15,6 +15,7 @@ from edgecnn.checkpoint import Header
 from edgecnn.data.dataset import DataSet, Split, everything, hold_out
 from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
+from edgecnn.measure.machine import read_machine
 from edgecnn.models import ModelArguments
 from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
@@ -124,12 +125,5 @@ def _final_score(kind: str, model: nn.Module, split: Split, device: torch.device
 
 def _machine(device: torch.device, processes: Processes) -> dict[str, Any]:
     """What the training ran on, to stand beside its duration."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else read_machine().cpu
     return {"device": name, "threads": torch.get_num_threads(), "processes": processes.count}
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
-    return names[0] if names else "CPU"
