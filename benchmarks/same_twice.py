@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgecnn.errors import EdgeCNNError
 from edgecnn.measure.bench import bench
-from edgecnn.measure.cases import find_cases
+from edgecnn.measure.cases import Order, find_cases
 from edgecnn.measure.figures import medians
 from edgecnn.measure.measurement import Settings
 from edgecnn.measure.runtimes import RUNTIMES
@@ -27,7 +27,7 @@ LEVEL = 0.05
 
 def measure(path: Path, pairs: int) -> list[list[list[float]]]:
     """For every pair, the run medians, microseconds, of both rows. Raises UsageError as find_cases and bench do."""
-    cases = find_cases([path, path], list(RUNTIMES), [1], [1])
+    cases = find_cases(Order((path, path), tuple(RUNTIMES)))
     sessions = [bench(cases, Settings()) for _ in range(pairs)]
     return [[medians(row) for row in session.measurements] for session in sessions]
 

@@ -40,6 +40,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.option(
     "--cooldown", type=click.FloatRange(0, 3600), default=0.0, metavar="S", help="Rest so many seconds before each run."
 )
+@click.option("--target", default="local", show_default=True, help="Where to run.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write everything, raw samples too, here.")
 @click.option("--force", is_flag=True, help="Replace the file of --json if it exists.")
 @click.option(
@@ -55,6 +56,7 @@ def command(
     runs: int,
     pin: tuple[int, ...],
     cooldown: float,
+    target: str,
     file: Path | None,
     force: bool,
     form: str,
@@ -64,18 +66,18 @@ def command(
     A bundle stands for all its files. The exit code is 3 when the machine throttled, which makes every figure
     INVALID, and 1 when a file failed.
     """
-    from edgecnn.measure.bench import bench
-    from edgecnn.measure.cases import find_cases
+    from edgecnn.cli.targets import bench_on
+    from edgecnn.measure.cases import Order
     from edgecnn.measure.measurement import Settings
     from edgecnn.runtime.files import refuse_existing
 
     if file is not None:
         refuse_existing(file, force)
-    names = list(dict.fromkeys(name.strip() for name in runtimes.split(",") if name.strip()))
+    names = tuple(dict.fromkeys(name.strip() for name in runtimes.split(",") if name.strip()))
     if not names:
         raise UsageError(f"--runtime '{runtimes}' names no runtime")
-    cases = find_cases(paths, names, threads, batches)
-    session = bench(cases, Settings(runs, min_seconds, pin, cooldown), say=lambda line: click.echo(line, err=True))
+    order = Order(paths, names, threads, batches, Settings(runs, min_seconds, pin, cooldown))
+    session = bench_on(target, order, say=lambda line: click.echo(line, err=True))
     if file is not None:
         session.save(file)
     click.echo(_shown(session, form))
@@ -84,7 +86,7 @@ def command(
     failed = [row for row in session.measurements if row.failure is not None]
     if failed:
         raise CheckFailedError(
-            f"{len(failed)} of {len(cases)} could not be measured; the first is {failed[0].case.file} "
+            f"{len(failed)} of {len(session.measurements)} could not be measured; the first is {failed[0].case.file} "
             f"in {failed[0].case.runtime}: {failed[0].failure}"
         )
 

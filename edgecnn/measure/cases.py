@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
-from edgecnn.measure.measurement import Case
+from edgecnn.measure.measurement import Case, Settings
 from edgecnn.measure.runtimes import RUNTIMES
 from edgecnn.runtime.artifact import FORMAT_OF_SUFFIX
 from edgecnn.runtime.bundle import Bundle, open_bundle
@@ -15,26 +16,37 @@ from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import MANIFEST, Artifact
 
 
-def find_cases(
-    paths: Sequence[Path], runtimes: Sequence[str], threads: Sequence[int], batches: Sequence[int]
-) -> list[Case]:
+@dataclass(frozen=True)
+class Order:
+    """What a bench was asked for: files and bundles, the runtimes to try, numbers of threads and of images at once."""
+
+    paths: tuple[Path, ...]
+    runtimes: tuple[str, ...]
+    threads: tuple[int, ...] = (1,)
+    batches: tuple[int, ...] = (1,)
+    settings: Settings = field(default_factory=Settings)
+
+
+def find_cases(order: Order) -> list[Case]:
     """A case for every file, a bundle standing for all its artifacts, in every runtime of its format.
 
     A file inside a bundle folder is taken with what the manifest says of it. Raises UnknownNameError for a runtime,
     BadFileError for a path that is no artifact or bundle, UsageError when no runtime fits any of the files.
     """
-    for name in runtimes:
+    for name in order.runtimes:
         if name not in RUNTIMES:
             raise UnknownNameError("runtime", name, RUNTIMES)
-    files = [file for path in paths for file in _files(path)]
+    files = [file for path in order.paths for file in _files(path)]
     cases = [
         _case(path, bundle, artifact, runtime, count, batch)
         for path, bundle, artifact in files
-        for runtime, count, batch in product(runtimes, threads, batches)
+        for runtime, count, batch in product(order.runtimes, order.threads, order.batches)
         if RUNTIMES[runtime].format == FORMAT_OF_SUFFIX[path.suffix]
     ]
     if not cases:
-        raise UsageError(f"none of the {len(files)} files can run in {', '.join(runtimes)}; give another --runtime")
+        raise UsageError(
+            f"none of the {len(files)} files can run in {', '.join(order.runtimes)}; give another --runtime"
+        )
     return cases
 
 

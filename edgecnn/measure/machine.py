@@ -42,7 +42,10 @@ VCGENCMD = ("usr/bin/vcgencmd", "opt/vc/bin/vcgencmd")
 
 @dataclass(frozen=True)
 class Machine:
-    """What stays. ``python`` has its version and ABI: a 64-bit kernel can run a 32-bit Python."""
+    """What stays. ``python`` has its version and ABI: a 64-bit kernel can run a 32-bit Python.
+
+    ``emulated`` is a machine whose instructions another one interprets: no time measured on it means anything.
+    """
 
     board: str | None
     cpu: str
@@ -54,6 +57,7 @@ class Machine:
     kernel: str
     python: str
     memory_bytes: int | None
+    emulated: bool = False
 
 
 @dataclass(frozen=True)

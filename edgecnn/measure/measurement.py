@@ -82,8 +82,56 @@ class Energy:
 
 
 @dataclass(frozen=True)
+class Graph:
+    """What the engine makes of a TFLite file.
+
+    ``operations`` are the file's, by name and in order; ``outside`` those of them that no delegate takes, and
+    ``partitions`` the pieces that it does take. The tensors between operations need ``arena_bytes`` without a delegate.
+    """
+
+    operations: tuple[str, ...]
+    outside: tuple[str, ...]
+    partitions: int
+    arena_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a sustained run: its end in seconds after the start, its median call, the state at its end."""
+
+    at: float
+    p50: int
+    mhz: float | None
+    celsius: float | None
+    throttled: int | None
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """What a file did on an emulated ``cpu``, where time means nothing.
+
+    ``instructions`` were executed per image, once for each repeat of the count. The raw outputs for ``images`` images
+    differed by at most ``largest_difference`` from those of the machine that emulates: in steps of an integer output,
+    else as float.
+    """
+
+    cpu: str
+    instructions: tuple[int, ...]
+    images: int
+    largest_difference: float
+
+    def __post_init__(self) -> None:
+        if not self.instructions or min(self.instructions) <= 0:
+            raise UsageError(f"instructions holds {len(self.instructions)} counts; there must be some, all above 0")
+
+
+@dataclass(frozen=True)
 class Measurement:
-    """One case: its runs, or why it failed and the runs before that. ``engine`` is what really ran it."""
+    """One case: its runs, or why it failed and the runs before that. ``engine`` is what really ran it.
+
+    ``graph`` is of TFLite files only, ``sustained`` of benches that were asked for it. On an emulated machine there
+    are no runs but an ``emulation``.
+    """
 
     case: Case
     engine: str | None
@@ -92,9 +140,12 @@ class Measurement:
     accuracy: Accuracy | None
     energy: Energy
     verdict: Verdict
+    graph: Graph | None = None
+    sustained: tuple[Window, ...] = ()
+    emulation: Emulation | None = None
 
     def __post_init__(self) -> None:
-        if self.failure is None and not self.runs:
+        if self.failure is None and not self.runs and self.emulation is None:
             raise UsageError(f"{self.case.file} has neither runs nor a failure")
         if self.verdict.level not in LEVELS:
             raise UsageError(f"verdict.level is '{self.verdict.level}' (valid: {', '.join(LEVELS)})")
@@ -102,12 +153,16 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Settings:
-    """How it was measured: ``min_seconds`` are timed for each case, shared by its ``runs``, each a new process."""
+    """How it was measured: ``min_seconds`` are timed for each case, shared by its ``runs``, each a new process.
+
+    Afterwards each case runs for ``sustained`` seconds more without a rest, if that is not 0.
+    """
 
     runs: int = 5
     min_seconds: float = 1.0
     pin: tuple[int, ...] = ()
     cooldown: float = 0.0
+    sustained: float = 0.0
 
 
 @dataclass(frozen=True)

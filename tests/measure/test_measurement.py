@@ -17,7 +17,7 @@ from edgecnn.measure.bench import bench
 from edgecnn.measure.energy import Meter
 from edgecnn.measure.figures import Figures
 from edgecnn.measure.machine import Machine, State
-from edgecnn.measure.measurement import Case, Energy, Measurement, Run, Session, Settings
+from edgecnn.measure.measurement import Case, Emulation, Energy, Graph, Measurement, Run, Session, Settings, Window
 from edgecnn.measure.trust import Verdict
 from edgecnn.runtime.manifest import Accuracy
 from tests.measure.scripted import ScriptedWorker, case, quiet, surroundings
@@ -25,7 +25,8 @@ from tests.measure.scripted import ScriptedWorker, case, quiet, surroundings
 SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
 RECORDS = {
     "machine": Machine, "state": State, "verdict": Verdict, "settings": Settings, "case": Case, "run": Run,
-    "energy": Energy, "accuracy": Accuracy, "figures": Figures,
+    "energy": Energy, "accuracy": Accuracy, "figures": Figures, "graph": Graph, "window": Window,
+    "emulation": Emulation,
 }  # fmt: skip
 
 
