@@ -40,11 +40,25 @@ def partitions(content: bytes) -> tuple[int, list[str]]:
 
     One partition and nothing outside is the fastest: every change between the two costs. Raises BadFileError.
     """
-    listed = open_content(content, delegate=True)._get_ops_details()
+    count, taken, operations = _delegation(content)
+    return count, [each["op_name"] for each in operations if each["index"] not in taken]
+
+
+def delegated(content: bytes, engine: str | None = None) -> tuple[int, set[int]]:
+    """How many partitions XNNPACK makes of a file, and the places of the operations in them.
+
+    ``engine`` and errors are open_content's.
+    """
+    count, taken, _ = _delegation(content, engine)
+    return count, taken
+
+
+def _delegation(content: bytes, engine: str | None = None) -> tuple[int, set[int], list[dict[str, Any]]]:
+    listed = open_content(content, delegate=True, engine=engine)._get_ops_details()
     delegates = [each for each in listed if each["op_name"] == DELEGATE]
     operations = [each for each in listed if each["op_name"] != DELEGATE]
-    inside = {index for delegate in delegates for index in _inside(delegate, operations)}
-    return len(delegates), [each["op_name"] for each in operations if each["index"] not in inside]
+    taken = {index for delegate in delegates for index in _inside(delegate, operations)}
+    return len(delegates), taken, operations
 
 
 def _inside(delegate: dict[str, Any], operations: Sequence[dict[str, Any]]) -> set[int]:
