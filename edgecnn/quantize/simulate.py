@@ -50,6 +50,13 @@ class Affine:
     zero_point: int
 
 
+def affine_of(low: float, high: float) -> Affine:
+    """The int8 grid of a range that holds zero."""
+    # In float32, as the file stores it: otherwise the converter's bias scale differs in the last bit.
+    scale = float(torch.tensor(max((high - low) / (QMAX - QMIN), SMALLEST_SCALE), dtype=torch.float32))
+    return Affine(scale, min(max(QMIN - round(low / scale), QMIN), QMAX))
+
+
 class ActivationQuantizer(nn.Module):
     """Quantizes one tensor; one instance serves every tensor that must share its parameters.
 
@@ -69,13 +76,7 @@ class ActivationQuantizer(nn.Module):
 
     def affine(self) -> Affine:
         """The parameters in use. The range always holds zero, so that zero is exact."""
-        if self.fixed is not None:
-            return self.fixed
-        low, high = float(self.low), float(self.high)
-        # In float32, as the file stores it: otherwise the converter's bias scale differs in the last bit.
-        scale = float(torch.tensor(max((high - low) / (QMAX - QMIN), SMALLEST_SCALE), dtype=torch.float32))
-        zero_point = min(max(QMIN - round(low / scale), QMIN), QMAX)
-        return Affine(scale, zero_point)
+        return self.fixed or affine_of(float(self.low), float(self.high))
 
     def set_mode(self, mode: Mode) -> None:
         """Switch to ``mode``."""
