@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from benchmarks.summary import MODELS
+from edgecnn import models
 from edgecnn.data import registry
 from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import sample
@@ -77,7 +77,7 @@ def _row(model: str, steps: str, logits: np.ndarray, exact: np.ndarray) -> Row:
 def main(words: Sequence[str] | None = None) -> None:
     """Print a row per model and calibration."""
     parser = argparse.ArgumentParser(prog="benchmarks.calibration", description=__doc__)
-    parser.add_argument("--model", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(words)
