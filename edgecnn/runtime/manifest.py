@@ -255,14 +255,17 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read ``manifest.json`` of a bundle. Raises BadFileError naming the file and the field."""
+        """Read ``manifest.json`` of a bundle, also of schema 1, which lacked ``qat``.
+
+        Raises BadFileError naming the file and the field.
+        """
         path = folder / MANIFEST
         document = read_json(path, MANIFEST_LIMIT)
         version = document.get("schema") if isinstance(document, dict) else None
         if type(version) is int and version > SCHEMA:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
         if type(version) is int and version == 1 and "qat" not in document:
-            document |= {"schema": SCHEMA, "qat": None}  # all that schema 2 added
+            document |= {"schema": SCHEMA, "qat": None}
         try:
             manifest: Manifest = decode(cls, document)
         except BadFileError as error:
