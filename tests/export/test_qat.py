@@ -18,7 +18,7 @@ from edgecnn.measure.stats import agreement
 from edgecnn.quantize import passes, qat
 from edgecnn.quantize.fold import module_of
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, parse
-from edgecnn.quantize.simulate import QuantizedConv2d, QuantizedLinear
+from edgecnn.quantize.simulate import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
 from tests import nets
 
 pytestmark = pytest.mark.usefixtures("stored_conversions")
@@ -41,6 +41,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
 def test_the_file_has_exactly_the_trained_weights_and_grids(source):
     draft = make(TFLITE, source)
     graph = draft.graph
+    assert graph is not None
     nodes = {node.target: node for node in graph.graph.nodes}
     names = layer_names(draft.content, graph)
     assert sorted(names) == ["conv1", "conv2", "fc1", "fc2", "fc3", "pool1", "pool2"]
@@ -52,6 +53,7 @@ def test_the_file_has_exactly_the_trained_weights_and_grids(source):
         steps = module.weight.detach() / scales.view(-1, *[1] * (module.weight.dim() - 1))
         assert np.array_equal(np.sort(layer.weight, axis=None), np.sort(steps.round().numpy(), axis=None))
         before = module_of(graph, nodes[name].args[0])
+        assert isinstance(before, ActivationQuantizer)
         assert layer.input_scale.tolist() == [before.affine().scale]
         assert layer.bias_scale_error() < 1e-6
     trained = source.trained.tensors

@@ -50,12 +50,14 @@ def recipe(**changes: object) -> TrainRecipe:
 
 
 def trained(
-    out: Path, settings: TrainRecipe | None = None, *, rewrites: tuple[str, ...] = ALL, **more: bool
+    out: Path, settings: TrainRecipe | None = None, *, rewrites: tuple[str, ...] = ALL, resume: bool = False
 ) -> Trained:
     model, header = floats()
     data = small.dataset()
     images = [data.train.take(np.arange(50))[0]]
-    return qat.train(model, header, data, images, settings or recipe(), out, rewrites=rewrites, device="cpu", **more)
+    return qat.train(
+        model, header, data, images, settings or recipe(), out, rewrites=rewrites, device="cpu", resume=resume
+    )
 
 
 @pytest.fixture(scope="module")
