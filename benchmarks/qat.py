@@ -36,8 +36,8 @@ MODELS = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
 SEEDS = (0, 1, 2)
 FAST = ("--compile", "--precision", "bfloat16")
 HEADERS = (
-    "model", "float32", "calibrated", "trained: mean of 3 (lowest to highest)", "change, points: mean", "lowest",
-    "agreement with simulation", "QUANTIZE ops", "epochs", "CPU",
+    "model", "float32", "calibrated", "trained: mean (lowest to highest)", "change, points: mean", "lowest",
+    "agreement with simulation", "QUANTIZE ops", "epochs", "training",
 )  # fmt: skip
 
 
