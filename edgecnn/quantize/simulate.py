@@ -56,6 +56,13 @@ class Affine:
     zero_point: int
 
 
+def affine_of(low: float, high: float) -> Affine:
+    """The int8 grid of a range that holds zero."""
+    # In float32, as the file stores it: otherwise the converter's bias scale differs in the last bit.
+    scale = float(torch.tensor(max((high - low) / (QMAX - QMIN), SMALLEST_SCALE), dtype=torch.float32))
+    return Affine(scale, min(max(QMIN - round(low / scale), QMIN), QMAX))
+
+
 def straight_through(x: Tensor, scale: Tensor, lowest: Tensor | int, highest: Tensor | int) -> Tensor:
     """``x`` rounded to whole steps of ``scale``, at least ``lowest`` and at most ``highest`` of them; float32.
 
@@ -88,13 +95,7 @@ class ActivationQuantizer(nn.Module):
 
     def affine(self) -> Affine:
         """The parameters in use. The range always holds zero, so that zero is exact."""
-        if self.fixed is not None:
-            return self.fixed
-        low, high = float(self.low), float(self.high)
-        # In float32, as the file stores it: otherwise the converter's bias scale differs in the last bit.
-        scale = float(torch.tensor(max((high - low) / (QMAX - QMIN), SMALLEST_SCALE), dtype=torch.float32))
-        zero_point = min(max(QMIN - round(low / scale), QMIN), QMAX)
-        return Affine(scale, zero_point)
+        return self.fixed or affine_of(float(self.low), float(self.high))
 
     def grid(self) -> tuple[Tensor, Tensor]:
         """Scale and zero point as training needs them: as tensors, which a compiled graph can compute."""
