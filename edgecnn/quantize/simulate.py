@@ -48,6 +48,19 @@ EXPORTED = (Mode.TFLITE, Mode.ONNX)
 TRAINED = (Mode.FOLLOW, Mode.FROZEN)
 
 
+def straight_through(x: Tensor, scale: Tensor, lowest: Tensor | int, highest: Tensor | int) -> Tensor:
+    """``x`` rounded to whole steps of ``scale``, at least ``lowest`` and at most ``highest`` of them; float32.
+
+    The gradient is 1 inside and 0 where it is cut off (Bengio et al. 2013). These are plain operations, which
+    torch.compile fuses with their neighbours: on a CPU that takes a third of the time of torch.fake_quantize_*.
+    """
+    x = x.float()
+    low, high = lowest * scale, highest * scale
+    # Not clamp alone, whose gradient is a half where x is the bound itself, as every channel's largest weight is.
+    kept = torch.where((x < low) | (x > high), torch.clamp(x.detach(), low, high), x)
+    return kept + (torch.round(kept.detach() / scale) * scale - kept).detach()
+
+
 @dataclass(frozen=True)
 class Affine:
     """Scale (above 0) and zero point (in -128..127) of an int8 tensor."""
@@ -61,19 +74,6 @@ def affine_of(low: float, high: float) -> Affine:
     # In float32, as the file stores it: otherwise the converter's bias scale differs in the last bit.
     scale = float(torch.tensor(max((high - low) / (QMAX - QMIN), SMALLEST_SCALE), dtype=torch.float32))
     return Affine(scale, min(max(QMIN - round(low / scale), QMIN), QMAX))
-
-
-def straight_through(x: Tensor, scale: Tensor, lowest: Tensor | int, highest: Tensor | int) -> Tensor:
-    """``x`` rounded to whole steps of ``scale``, at least ``lowest`` and at most ``highest`` of them; float32.
-
-    The gradient is 1 inside and 0 where it is cut off (Bengio et al. 2013). These are plain operations, which
-    torch.compile fuses with their neighbours: on a CPU that takes a third of the time of torch.fake_quantize_*.
-    """
-    x = x.float()
-    low, high = lowest * scale, highest * scale
-    # Not clamp alone, whose gradient is a half where x is the bound itself, as every channel's largest weight is.
-    kept = torch.where((x < low) | (x > high), torch.clamp(x.detach(), low, high), x)
-    return kept + (torch.round(kept.detach() / scale) * scale - kept).detach()
 
 
 class ActivationQuantizer(nn.Module):
@@ -97,6 +97,12 @@ class ActivationQuantizer(nn.Module):
         """The parameters in use. The range always holds zero, so that zero is exact."""
         return self.fixed or affine_of(float(self.low), float(self.high))
 
+    def set_mode(self, mode: Mode) -> None:
+        """Switch to ``mode``."""
+        self.mode = mode
+        if mode in EXPORTED:
+            self.exported = self.affine()
+
     def grid(self) -> tuple[Tensor, Tensor]:
         """Scale and zero point as training needs them: as tensors, which a compiled graph can compute."""
         if self.fixed is not None:
@@ -108,12 +114,6 @@ class ActivationQuantizer(nn.Module):
         with torch.no_grad():
             self.low.lerp_(x.amin().float().clamp(max=0), FOLLOWING)
             self.high.lerp_(x.amax().float().clamp(min=0), FOLLOWING)
-
-    def set_mode(self, mode: Mode) -> None:
-        """Switch to ``mode``."""
-        self.mode = mode
-        if mode in EXPORTED:
-            self.exported = self.affine()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mode is Mode.OBSERVE:
