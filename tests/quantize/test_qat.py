@@ -160,8 +160,9 @@ def test_the_graph_has_exactly_the_trained_weights_and_ranges_and_scores_what_tr
 
 def test_training_moves_the_weights_but_not_those_of_a_pool(run: Path) -> None:
     result, (model, header) = load(run), floats()
-    before = ptq.calibrate(model, header.arguments, [small.dataset().train.take(np.arange(50))[0]], ALL).state_dict()
-    after = result.graph(model, ALL)
+    images, rewrites = [small.dataset().train.take(np.arange(50))[0]], result.lasting_rewrites
+    before = ptq.calibrate(model, header.arguments, images, rewrites).state_dict()
+    after = result.graph(model, rewrites)
     pools = {
         f"{name}.{kind}"
         for name, part in passes.apply(result.float_graph(model), (), header.arguments).named_modules()
