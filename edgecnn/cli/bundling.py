@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from edgecnn.errors import CheckFailedError
 if TYPE_CHECKING:
     from edgecnn.export.judge import Judged
     from edgecnn.export.source import Source
+    from edgecnn.quantize.qat import Trained
     from edgecnn.quantize.recipe import Recipe
 
 weights_option = click.option(
@@ -47,11 +50,16 @@ def run(
     out: Path | None,
     force: bool,
     as_json: bool,
+    trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
 ) -> None:
-    """Everything after the options of ``quantize`` and ``export`` are read."""
+    """Everything after the options of ``quantize`` and ``export`` are read.
+
+    ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen.
+    """
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import orders
     from edgecnn.export.torchscript import DEFAULT_ENGINE
+    from edgecnn.quantize.passes import defaults
     from edgecnn.runtime.files import refuse_existing
 
     rewrites = None if passes is None else tuple(split_names(passes))
@@ -59,7 +67,10 @@ def run(
     if out is not None:
         refuse_existing(out, force)
     source = load_source(model, weights, data, on_broken, calibration)
-    folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}")
+    folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}{'' if trained is None else '-qat'}")
+    if trained is not None:
+        refuse_existing(folder, force)
+        source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
     judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
@@ -95,6 +106,7 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
     """The JSON document; accuracies and agreements are shares 0 to 1, changes are points.
 
     ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
+    ``qat`` is there where weights were trained: how, and the file they are in.
     """
     from edgecnn.export.judge import comparison
 
@@ -124,6 +136,8 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         "float": next((row for row in rows if row["recipe"] == "float32" and "accuracy" in row), None),
         "files": rows,
     }
+    if source.trained is not None and source.qat is not None:
+        result["qat"] = asdict(source.qat) | {"weights": str(source.trained.source)}
     if recipe.name != "float32":
         main = next(row for row in rows if row["recipe"] == recipe.name)
         result |= {"quantized": main, "agreement": main.get("agreement")}
@@ -155,6 +169,7 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         title += "; change and agreement against the float32 TFLite file"
     headers = ["file", "recipe", "bytes", "accuracy", "change in points (95 %)", "agreement", "ms to make"]
     note = [source.dataset.note] if source.dataset.note else []
+    trained = [] if source.trained is None else [f"weights {source.trained.source}"]
     return "\n".join([
         *note,
         title,
@@ -162,5 +177,6 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         table(headers, rows, "llrrrrr"),
         "",
         *failures,
+        *trained,
         f"bundle {folder}",
     ])  # fmt: skip

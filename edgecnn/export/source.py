@@ -15,7 +15,8 @@ from edgecnn.data.dataset import DataSet, Split, batches, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.export.parity import PROBES
 from edgecnn.models import ModelArguments
-from edgecnn.runtime.manifest import Calibration
+from edgecnn.quantize.qat import Trained
+from edgecnn.runtime.manifest import Calibration, Qat
 
 CALIBRATION_BATCH = 128
 CALIBRATION_SEED = 0
@@ -26,13 +27,15 @@ PROBE_SEED = 1
 class Source:
     """``model`` in evaluation mode, the header of its weights, and the data set it is calibrated and judged on.
 
-    ``calibration_images`` of the training images give the ranges; test images are only ever scored on.
+    ``calibration_images`` of the training images give the ranges; test images are only ever scored on. With
+    ``trained``, recipe static_w8a8 takes its weights, and but for TorchScript its ranges, instead.
     """
 
     model: nn.Module
     header: Header
     dataset: DataSet
     calibration_images: int
+    trained: Trained | None = None
 
     def __post_init__(self) -> None:
         classes, image = len(self.dataset.classes), self.dataset.image
@@ -68,6 +71,15 @@ class Source:
     def calibration(self) -> Calibration:
         """Which images calibrate, as the manifest says it."""
         return Calibration(len(self._calibration_split), CALIBRATION_SEED, "train")
+
+    @property
+    def qat(self) -> Qat | None:
+        """How the trained weights came to be, as the manifest says it."""
+        if self.trained is None:
+            return None
+        header = self.trained.header
+        how = {name: header.recipe[name] for name in ("epochs", "learning_rate", "batch_size", "seed")}
+        return Qat(**how, float_weights=header.quantization["float_weights"])
 
     @property
     def _calibration_split(self) -> Split:
