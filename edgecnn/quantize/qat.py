@@ -147,8 +147,8 @@ def train(
 ) -> Trained:
     """Train float ``model``, which has ``header``, for recipe ``static_w8a8``, and write a run into the folder ``out``.
 
-    The ranges that ``images`` give, as in ``ptq.observe``, are the start; ``rewrites`` are names of ``passes.PASSES``, those of the
-    graph that will be exported. The rest, and what is raised, is as in ``edgecnn.train.train``.
+    The ranges that ``images`` give, as in ``ptq.observe``, are the start; ``rewrites`` are names of ``passes.PASSES``,
+    those of the graph that will be exported. The rest, and what is raised, is as in ``edgecnn.train.train``.
     """
     chosen = passes.check_names(rewrites)
     quantization = {

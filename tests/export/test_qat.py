@@ -51,7 +51,9 @@ def test_the_file_has_exactly_the_trained_weights_and_grids(source):
         scales = module.weight_scales()
         assert layer.weight_scale.astype(np.float32).tolist() == scales.tolist()
         steps = module.weight.detach() / scales.view(-1, *[1] * (module.weight.dim() - 1))
-        assert np.array_equal(np.sort(layer.weight, axis=None), np.sort(steps.round().numpy(), axis=None))
+        stored, wanted = (np.sort(each, axis=None) for each in (layer.weight, steps.round().numpy()))
+        halves = int(((steps - steps.floor()) - 0.5).abs().less(1e-5).sum())  # which the converter may round up
+        assert np.abs(stored - wanted).sum() <= halves
         before = module_of(graph, nodes[name].args[0])
         assert isinstance(before, ActivationQuantizer)
         assert layer.input_scale.tolist() == [before.affine().scale]

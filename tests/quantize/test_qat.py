@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
-from edgecnn.data.augment import Augmentation
+from edgecnn.data.augment import Augmentation, to_input
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.models import ModelArguments
@@ -160,9 +160,9 @@ def test_the_graph_has_exactly_the_trained_weights_and_ranges_and_scores_what_tr
 
 def test_training_moves_the_weights_but_not_those_of_a_pool(run: Path) -> None:
     result, (model, header) = load(run), floats()
-    images, rewrites = [small.dataset().train.take(np.arange(50))[0]], result.lasting_rewrites
-    before = ptq.calibrate(model, header.arguments, images, rewrites).state_dict()
-    after = result.graph(model, rewrites)
+    inputs = to_input(torch.from_numpy(small.dataset().train.take(np.arange(50))[0]))
+    before = ptq.observe(model, header.arguments, [inputs], result.lasting_rewrites).state_dict()
+    after = result.graph(model, result.lasting_rewrites)
     pools = {
         f"{name}.{kind}"
         for name, part in passes.apply(result.float_graph(model), (), header.arguments).named_modules()
