@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, fx, nn
 
 from edgecnn import checkpoint
 from edgecnn.checkpoint import Header
-from edgecnn.data.augment import Augmentation, to_input
+from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.quantize import passes, ptq
@@ -147,7 +146,7 @@ def train(
 ) -> Trained:
     """Train float ``model``, which has ``header``, for recipe ``static_w8a8``, and write a run into the folder ``out``.
 
-    The ranges that ``images`` give, as in ``ptq.observe``, are the start; ``rewrites`` are names of ``passes.PASSES``,
+    ``images`` calibrate it first, as in ``ptq.calibrate``; ``rewrites`` are names of ``passes.PASSES``,
     those of the graph that will be exported. The rest, and what is raised, is as in ``edgecnn.train.train``.
     """
     chosen = passes.check_names(rewrites)
@@ -162,11 +161,7 @@ def train(
     )  # fmt: skip
 
     def build() -> nn.Module:
-        # Ranges that hold all values: what calibration does beyond that, training does better.
-        inputs = (to_input(torch.from_numpy(batch)) for batch in images)
-        graph_module = ptq.observe(model, header.arguments, inputs, _lasting(chosen))
-        make_room_for_biases(graph_module)
-        return graph_module
+        return ptq.calibrate(model, header.arguments, images, _lasting(chosen))
 
     def before_epoch(state: State, epoch: int) -> None:
         set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)
