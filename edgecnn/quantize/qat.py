@@ -42,7 +42,7 @@ def settings(header: Header, **changes: Any) -> TrainRecipe:
     before = header.recipe
     augmentation = Augmentation(**before["augmentation"]) if "augmentation" in before else Augmentation()
     recipe = TrainRecipe(
-        epochs=3,
+        epochs=6,
         learning_rate=0.01,
         warmup_epochs=0.0,
         weight_decay=0.0,
