@@ -2,8 +2,7 @@
 
 BatchNorm is folded before the first step and stays folded. The ranges of activations start as calibration found them
 and follow the batches; in the second part of the training they stay, so that the weights settle on fixed grids. The
-scales of weights follow the weights. What is kept is the moving average of all of it, weights and ranges alike
-(``benchmarks/qat.py`` has what else was tried).
+scales of weights follow the weights. What is kept is the moving average of all of it, weights and ranges alike.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def settings(header: Header, **changes: Any) -> TrainRecipe:
     before = header.recipe
     augmentation = Augmentation(**before["augmentation"]) if "augmentation" in before else Augmentation()
     recipe = TrainRecipe(
-        epochs=3,
+        epochs=6,
         learning_rate=0.01,
         warmup_epochs=0.0,
         weight_decay=0.0,

@@ -216,11 +216,11 @@ class Manifest:
     labels: str
     sample: Sample
     calibration: Calibration | None
-    qat: Qat | None
     passes: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
     files: tuple[FileEntry, ...]
     tools: dict[str, str]
+    qat: Qat | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
