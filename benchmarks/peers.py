@@ -50,6 +50,7 @@ def write_peers(peers: Path, folder: Path, like: Path) -> Path:
         labels=ours.labels,
         sample=ours.sample,
         calibration=None,
+        qat=None,
         passes=(),
         artifacts=artifacts,
         files=tuple(FileEntry.of(folder / name) for name in (ours.labels, ours.sample.file)),

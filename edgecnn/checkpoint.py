@@ -6,6 +6,7 @@ made them. A checkpoint of an unfinished training holds the optimizer's and the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -49,6 +50,7 @@ class Header:
 
     ``recipe`` are the training settings, ``metrics`` what was measured (accuracies are fractions of
     ``test_images`` or ``validation_images``), ``training`` the machine, the seconds it took and the epoch reached.
+    ``quantization`` says what weights were trained to be quantized for, and is empty for float weights.
     """
 
     model: str
@@ -62,6 +64,7 @@ class Header:
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     versions: dict[str, str] = field(default_factory=lambda: tool_versions("torch"))
     format: int = _FORMAT
+    quantization: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -136,9 +139,12 @@ def _shape(tensor: Tensor) -> str:
 def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module, Header]:
     """The model a weights file holds, in evaluation mode, and its header.
 
-    Raises BadFileError if the file is broken, belongs to another model than ``expected_model``, or does not fit.
+    Raises BadFileError if the file is broken, belongs to another model than ``expected_model``, does not fit, or holds
+    weights that were trained for quantization, which are no float weights any more.
     """
     header, tensors = load(path)
+    if header.quantization:
+        raise BadFileError(f"{path} holds weights that '--qat' trained, no float weights; give it as --qat-weights")
     if expected_model is not None and expected_model != header.model:
         # Said by the first tensor that differs, where one does.
         fit(models.create(expected_model, header.arguments), tensors, f"{path} (weights of '{header.model}')")
@@ -148,6 +154,14 @@ def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module
     model = models.create(header.model, header.arguments)
     fit(model, tensors, path)
     return model.eval(), header
+
+
+def digest(model: nn.Module) -> str:
+    """Hex SHA-256 of the names and values of all tensors of ``model``, whatever a file's header says beside them."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def annotate(path: Path, metrics: Mapping[str, float]) -> Header:
@@ -162,13 +176,16 @@ def annotate(path: Path, metrics: Mapping[str, float]) -> Header:
 
 
 def shipped_folder() -> Path:
-    """Where the weights that come with edgecnn lie: DATASET/MODEL.safetensors."""
+    """Where the weights that come with edgecnn lie: DATASET/MODEL.safetensors, DATASET/MODEL.RECIPE.safetensors."""
     return Path(str(resources.files("edgecnn"))) / "weights"
 
 
-def shipped(model: str, dataset: str) -> Path | None:
-    """Path of the weights that come with edgecnn for this model and data set, or None."""
-    path = shipped_folder() / dataset / f"{model}{SUFFIX}"
+def shipped(model: str, dataset: str, recipe: str = "") -> Path | None:
+    """Path of the weights that come with edgecnn for this model and data set, or None.
+
+    With the name of a ``recipe``, of those that were trained to be quantized by it.
+    """
+    path = shipped_folder() / dataset / f"{model}{recipe and '.'}{recipe}{SUFFIX}"
     return path if path.is_file() else None
 
 

@@ -135,7 +135,7 @@ def _doubt(session: Session) -> EdgeCNNError | None:
     if not failed:
         return None
     return CheckFailedError(
-        f"{len(failed)} of {len(session.measurements)} could not be measured; the first is {failed[0].case.file} "
+        f"{len(failed)} of {len(session.measurements)} failed; the first is {failed[0].case.file} "
         f"in {failed[0].case.runtime}: {failed[0].failure}"
     )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edgecnn.cli.options import print_json
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from edgecnn.export.judge import Judged
     from edgecnn.export.source import Source
+    from edgecnn.quantize.qat import Trained
     from edgecnn.quantize.recipe import Recipe
 
 weights_option = click.option(
@@ -49,11 +52,16 @@ def run(
     out: Path | None,
     force: bool,
     as_json: bool,
+    trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
 ) -> None:
-    """Everything after the options of ``quantize`` and ``export`` are read."""
+    """Everything after the options of ``quantize`` and ``export`` are read.
+
+    ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen.
+    """
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import orders
     from edgecnn.export.torchscript import DEFAULT_ENGINE
+    from edgecnn.quantize.passes import defaults
     from edgecnn.runtime.files import refuse_existing
 
     rewrites = None if passes is None else tuple(split_names(passes))
@@ -61,11 +69,16 @@ def run(
     if out is not None:
         refuse_existing(out, force)
     if calibration == "synthetic":
+        if trained is not None:
+            raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
         source = make_source(model, weights, data)
     else:
         source = load_source(model, weights, data, on_broken, calibration)
-    suffix = "" if source.held_out is None else "-synthetic"
+    suffix = "-synthetic" if source.held_out is not None else "" if trained is None else "-qat"
     folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
+    if trained is not None:
+        refuse_existing(folder, force)
+        source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
     judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
@@ -103,7 +116,7 @@ def make_source(model: str, weights: Path | None, data: str) -> Source:
     Raises UsageError for names and files that are not there or do not fit, and where 'auto' leaves the weights open.
     """
     from edgecnn import checkpoint, models
-    from edgecnn.errors import UnknownNameError, UsageError
+    from edgecnn.errors import UnknownNameError
     from edgecnn.export.source import shipped_weights, without_data
 
     if model not in models.names():
@@ -131,6 +144,7 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
     ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
     Without a data set accuracies are null, and agreement and ``sqnr_db`` are against PyTorch's float model on
     ``images`` synthetic images.
+    ``qat`` is there where weights were trained: how, and the file they are in.
     """
     from edgecnn.export.judge import comparison
 
@@ -166,6 +180,8 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         "float": next((row for row in rows if row["recipe"] == "float32" and "accuracy" in row), None),
         "files": rows,
     }
+    if source.trained is not None and source.qat is not None:
+        result["qat"] = asdict(source.qat) | {"weights": str(source.trained.source)}
     if recipe.name != "float32":
         main = next(row for row in rows if row["recipe"] == recipe.name)
         result |= {"quantized": main, "agreement": main.get("agreement")}
@@ -199,6 +215,7 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         title += "; change and agreement against the float32 TFLite file"
     headers = ["file", "recipe", "bytes", "accuracy", "change in points (95 %)", "agreement", "ms to make"]
     note = [source.dataset.note] if source.dataset.note else []
+    trained = [] if source.trained is None else [f"weights {source.trained.source}"]
     return "\n".join([
         *note,
         title,
@@ -206,6 +223,7 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         table(headers, rows, "llrrrrr"),
         "",
         *failures,
+        *trained,
         f"bundle {folder}",
     ])  # fmt: skip
 

@@ -8,6 +8,8 @@ import click
 
 from edgecnn.cli.bundling import passes_option, run, weights_option
 from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
+from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
+from edgecnn.cli.train import recorded_command
 from edgecnn.runtime.manifest import SYNTHETIC
 
 
@@ -49,14 +51,23 @@ class Calibration(click.ParamType):
     help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
+@qat_options
 @out_option
 @force_option
 @json_option
-def command(recipe: str, **options: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context, /, *, recipe: str, qat: bool, qat_weights: str | None, force: bool, **options: Any
+) -> None:
     """Quantize a trained model and write float and quantized files as a bundle that a device can run.
 
     Every file is checked against PyTorch before it counts; the table says what quantization cost.
     """
     from edgecnn.quantize.recipe import parse
 
-    run(recipe=parse(recipe), **options)
+    chosen = parse(recipe)
+    values = {name: options.pop(name) for name in SETTINGS}
+    trained = way_to_trained(
+        qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
+    )
+    run(recipe=chosen, trained=trained, force=force, **options)

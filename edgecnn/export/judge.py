@@ -119,8 +119,14 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             structure = parity.check_structure(file, draft.content, names.__getitem__)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
-        check = parity.check_float if draft.recipe is FLOAT32 else parity.check_quantized
-        gate = check(file, logits, reference, lambda: _blame(draft, source, runner))
+
+        def blame() -> str:
+            return _blame(draft, source, runner)
+
+        if draft.recipe is FLOAT32:
+            gate = parity.check_float(file, logits, reference, blame)
+        else:
+            gate = parity.check_quantized(file, logits, reference, blame, draft.agreement)
         return Artifact(
             file, draft.format, draft.recipe.name, path.stat().st_size, sha256(path),
             InputTensor(runner.input.layout, runner.input.dtype, runner.input.scale, runner.input.zero_point),

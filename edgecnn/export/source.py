@@ -15,8 +15,9 @@ from edgecnn.data.dataset import DataSet, Memory, Split, batches, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.export.parity import PROBES
 from edgecnn.models import ModelArguments
+from edgecnn.quantize.qat import Trained
 from edgecnn.quantize.synthetic import synthesize
-from edgecnn.runtime.manifest import SYNTHETIC, Calibration
+from edgecnn.runtime.manifest import SYNTHETIC, Calibration, Qat
 
 CALIBRATION_BATCH = 128
 CALIBRATION_SEED = 0
@@ -28,15 +29,18 @@ SYNTHETIC_IMAGES = 128  # to calibrate on, and as many others to compare with fl
 class Source:
     """``model`` in evaluation mode, the header of its weights, and the data set it is calibrated and judged on.
 
-    ``calibration_images`` of the training images give the ranges; test images are only ever scored on. Without a data
-    set, see ``without_data``, ``dataset`` holds images made from the model and nothing to score on, and ``held_out``
-    uint8 [n, height, width, channels] are others, on which files are compared with the float model.
+    ``calibration_images`` of the training images give the ranges; test images are only ever scored on. With
+    ``trained``, recipe static_w8a8 takes its weights, and but for TorchScript its ranges, instead.
+
+    Without a data set, see ``without_data``, ``dataset`` holds images made from the model and nothing to score on, and
+    ``held_out`` uint8 [n, height, width, channels] are others, on which files are compared with the float model.
     """
 
     model: nn.Module
     header: Header
     dataset: DataSet
     calibration_images: int
+    trained: Trained | None = None
     held_out: np.ndarray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +78,15 @@ class Source:
         """Which images calibrate, as the manifest says it."""
         split = "train" if self.held_out is None else SYNTHETIC
         return Calibration(len(self._calibration_split), CALIBRATION_SEED, split)
+
+    @property
+    def qat(self) -> Qat | None:
+        """How the trained weights came to be, as the manifest says it."""
+        if self.trained is None:
+            return None
+        header = self.trained.header
+        how = {name: header.recipe[name] for name in ("epochs", "learning_rate", "batch_size", "seed")}
+        return Qat(**how, float_weights=header.quantization["float_weights"])
 
     @property
     def _calibration_split(self) -> Split:
@@ -136,4 +149,4 @@ def without_data(model: nn.Module, header: Header) -> Source:
     known = Memory(calibrating, np.full(len(calibrating), -1))  # -1: nobody labelled them
     height, width, channels = images.shape[1:]
     dataset = DataSet(header.dataset, header.classes, (height, width, channels), known, nothing, note)
-    return Source(model, header, dataset, SYNTHETIC_IMAGES, held_out)
+    return Source(model, header, dataset, SYNTHETIC_IMAGES, held_out=held_out)

@@ -12,7 +12,7 @@ from edgecnn.quantize.fold import finish, is_relu, module_of
 from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
 from edgecnn.quantize.passes.pool import GlobalMean
-from edgecnn.quantize.simulate import ActivationQuantizer, Affine, QuantizedConv2d, QuantizedLinear
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, QuantizedConv2d, QuantizedLinear
 from edgecnn.runtime.preprocess import INPUT_DIVISOR
 
 # uint8 pixels less 128, over 64: the grid of the input is the pixels themselves.
@@ -42,12 +42,18 @@ def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
         if node.op == "output" or fuses_into_relu(graph_module, node):
             continue
         source = node.args[0] if node.args else None
-        name = _quantizer_for(graph_module, node, quantizer_of.get(source) if isinstance(source, fx.Node) else None)
+        owner = _quantizer_for(graph_module, node, quantizer_of.get(source) if isinstance(source, fx.Node) else None)
+        name = owner
+        if isinstance(module_of(graph_module, node), nn.AvgPool2d):
+            name = f"quantizer_{node.name}"
+            quantizer = graph_module.get_submodule(owner)
+            assert isinstance(quantizer, ActivationQuantizer)
+            graph_module.add_submodule(name, AverageQuantizer(quantizer))
         with graph_module.graph.inserting_after(node):
             quantized = graph_module.graph.call_module(name, (node,))
         for user in [user for user in node.users if user is not quantized]:
             user.replace_input_with(node, quantized)
-        quantizer_of[quantized] = name
+        quantizer_of[quantized] = owner
     return finish(graph_module)
 
 
@@ -89,5 +95,5 @@ def make_room_for_biases(graph_module: fx.GraphModule) -> None:
         layer = module_of(graph_module, node)
         if isinstance(layer, QuantizedConv2d | QuantizedLinear) and layer.bias is not None:
             quantizer = module_of(graph_module, node.args[0])
-            assert isinstance(quantizer, ActivationQuantizer)
+            assert isinstance(quantizer, ActivationQuantizer | AverageQuantizer)
             layer.smallest_scales = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)

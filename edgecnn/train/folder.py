@@ -89,4 +89,4 @@ class RunFolder:
 def _settings(header: Header) -> dict[str, Any]:
     """What two runs must have in common, setting by setting."""
     whole = {"model": header.model, "dataset": header.dataset, "classes": header.classes}
-    return whole | header.arguments.to_json() | header.recipe
+    return whole | header.arguments.to_json() | header.recipe | header.quantization

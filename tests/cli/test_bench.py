@@ -49,7 +49,7 @@ def test_a_bundle_and_a_damaged_file_in_real_processes(
     out, err = capfd.readouterr()
     assert code == 1
     assert err.splitlines()[-1] == (
-        f"edgecnn: error: 1 of 3 could not be measured; the first is {damaged} in litert: "
+        f"edgecnn: error: 1 of 3 failed; the first is {damaged} in litert: "
         "is not a TFLite file (no 'TFL3' mark); copy it again or give another file"
     )
     rows = list(csv.DictReader(io.StringIO(out)))
@@ -175,7 +175,7 @@ def test_a_runtime_that_was_named_and_is_not_there_is_a_failed_row(
     assert main(["bench", str(folder / INT8_FILE), *SHORT, "--runtime", "tflite-runtime,litert"]) == 1
     out, err = capfd.readouterr()
     assert "FAILED" in out and "the engine tflite-runtime cannot be imported" in out
-    assert "1 of 2 could not be measured" in err
+    assert "1 of 2 failed" in err
 
 
 def test_every_file_failing_exits_with_1(
@@ -185,7 +185,7 @@ def test_every_file_failing_exits_with_1(
     assert main(["bench", str(folder)]) == 1
     out, err = capfd.readouterr()
     assert out.count("was killed by SIGILL") == 2
-    assert "2 of 2 could not be measured" in err
+    assert "2 of 2 failed" in err
 
 
 @pytest.mark.parametrize(

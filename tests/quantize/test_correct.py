@@ -70,7 +70,7 @@ def test_only_biases_change_and_a_layer_without_one_is_left_alone():
 
 
 def test_calibration_with_correction_is_nearer_to_float_on_images_it_has_not_seen():
-    source = nets.source("depth_res")
+    source = nets.source("resnet8")
     pictures = source.dataset.test.take(np.arange(300))[0]
     calibrated = ptq.calibrate(source.model, source.arguments, source.calibration_batches(), ())
     inputs = to_input(torch.from_numpy(np.concatenate(list(source.calibration_batches()))))
