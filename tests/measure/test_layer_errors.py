@@ -52,6 +52,7 @@ def test_a_good_net_gets_no_blame_and_its_layers_have_their_modules_names(good: 
         assert each.alone_db is not None and each.alone_db > 35 and each.cosine > 0.999
         assert each.clipped is not None and each.clipped < 0.01 and each.used is not None and each.used > 0.8
         assert each.weight_db is None or 40 < each.weight_db < 60
+    assert report.layers[0].channels == 8  # though the file computes two pixels of each at once
     assert report.layers[0].sqnr_db == pytest.approx(report.layers[0].alone_db, abs=0.01)  # nothing comes before it
 
 
