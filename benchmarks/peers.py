@@ -32,6 +32,8 @@ def write_peers(peers: Path, folder: Path, like: Path) -> Path:
     ours = open_bundle(like).manifest
     if ours.dataset.name != DATA:
         raise UsageError(f"the peers were trained on {DATA}, not on {ours.dataset.name}; leave --peers out")
+    if ours.sample is None:
+        raise UsageError(f"{like} holds no test images to score the peers on; make it with --data {DATA}")
     found = peers / "mlperf_tiny" if (peers / "mlperf_tiny").is_dir() else peers
     folder.mkdir()
     for name in (ours.labels, ours.sample.file):

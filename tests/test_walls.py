@@ -114,6 +114,14 @@ sys.exit(main(["bench", {str(folder)!r}, "--runs", "1", "--min-seconds", "0.01"]
     assert "static_w8a8" in run.stdout
 
 
+def test_a_bundle_is_debugged_where_nothing_heavy_is_installed(tmp_path):
+    folder = tiny_artifacts.bundle(tmp_path / "b")
+    start = f"from edgecnn.cli.main import main\nsys.exit(main(['debug', {str(folder)!r}]))"
+    run = subprocess.run([sys.executable, "-c", BLOCKED + start], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "fully_connected at 1" in run.stdout
+
+
 @pytest.mark.parametrize("file", FILES, ids=dotted)
 def test_a_room_imports_only_what_stands_above_it(file):
     home = room(dotted(file))

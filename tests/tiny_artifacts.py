@@ -111,7 +111,6 @@ def manifest(folder: Path, count: int) -> Manifest:
         labels="labels.txt",
         sample=Sample("sample.npz", count),
         calibration=None,
-        qat=None,
         passes=("flatten_fold",),
         artifacts=(
             artifact(folder / FLOAT_FILE, "float32", InputTensor(), OutputSpec()),

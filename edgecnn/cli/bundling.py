@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edgecnn.cli.options import print_json
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from edgecnn.export.judge import Judged
     from edgecnn.export.source import Source
     from edgecnn.quantize.qat import Trained
@@ -46,7 +48,7 @@ def run(
     formats: str,
     passes: str | None,
     engine: str | None,
-    calibration: int,
+    calibration: int | Literal["synthetic"],
     out: Path | None,
     force: bool,
     as_json: bool,
@@ -66,8 +68,14 @@ def run(
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
     if out is not None:
         refuse_existing(out, force)
-    source = load_source(model, weights, data, on_broken, calibration)
-    folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}{'' if trained is None else '-qat'}")
+    if calibration == "synthetic":
+        if trained is not None:
+            raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
+        source = make_source(model, weights, data)
+    else:
+        source = load_source(model, weights, data, on_broken, calibration)
+    suffix = "-synthetic" if source.held_out is not None else "" if trained is None else "-qat"
+    folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
     if trained is not None:
         refuse_existing(folder, force)
         source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
@@ -102,10 +110,40 @@ def load_source(model: str, weights: Path | None, data: str, on_broken: str, cal
     return Source(network, header, dataset, calibration)
 
 
+def make_source(model: str, weights: Path | None, data: str) -> Source:
+    """The model, and images made from it instead of a data set; ``data`` only says which shipped weights are meant.
+
+    Raises UsageError for names and files that are not there or do not fit, and where 'auto' leaves the weights open.
+    """
+    from edgecnn import checkpoint, models
+    from edgecnn.errors import UnknownNameError
+    from edgecnn.export.source import shipped_weights, without_data
+
+    if model not in models.names():
+        raise UnknownNameError("model", model, models.names())
+    if weights is not None:
+        network, header = checkpoint.load_model(weights, model)
+        if data not in ("auto", header.dataset):
+            raise UsageError(f"{weights} was trained on {header.dataset}, not on {data}; leave --data out")
+    elif data == "auto":
+        raise UsageError(
+            "--calibration synthetic reads no data set, so '--data auto' cannot choose the weights; give --data NAME "
+            "for those that ship (edgecnn models lists them), or --weights FILE"
+        )
+    else:
+        network, header = shipped_weights(model, data)
+    say(f"making images from the weights of {model}; no data set is read")
+    source = without_data(network, header)
+    click.secho(source.dataset.note, err=True, bold=True)
+    return source
+
+
 def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
     """The JSON document; accuracies and agreements are shares 0 to 1, changes are points.
 
     ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
+    Without a data set accuracies are null, and agreement and ``sqnr_db`` are against PyTorch's float model on
+    ``images`` synthetic images.
     ``qat`` is there where weights were trained: how, and the file they are in.
     """
     from edgecnn.export.judge import comparison
@@ -120,6 +158,12 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
             row |= {
                 "bytes": each.artifact.bytes, "accuracy": each.score.accuracy, "images": each.score.images,
                 "gate": each.artifact.gate, "engine": each.artifact.engine,
+            }  # fmt: skip
+        if each.artifact is not None and each.likeness is not None:
+            row |= {
+                "bytes": each.artifact.bytes, "accuracy": None, "images": each.likeness.images,
+                "agreement": each.likeness.agreement, "sqnr_db": each.likeness.sqnr_db, "gate": each.artifact.gate,
+                "engine": each.artifact.engine,
             }  # fmt: skip
         against = comparison(judged, each.file)
         if against is not None:
@@ -149,6 +193,8 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
     from edgecnn.export.judge import comparison
     from edgecnn.report.table import table
 
+    if source.held_out is not None:
+        return likeness_text(judged, source, source.held_out, folder)
     title = f"{source.header.model} on the {len(source.dataset.test):,} test images of {source.dataset.name}"
     rows, failures = [], []
     for each in judged:
@@ -178,5 +224,34 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         "",
         *failures,
         *trained,
+        f"bundle {folder}",
+    ])  # fmt: skip
+
+
+def likeness_text(judged: list[Judged], source: Source, held_out: np.ndarray, folder: Path) -> str:
+    """What a person reads where there was no data set."""
+    from edgecnn.report.table import table
+
+    title = (
+        f"{source.header.model}, accuracy unknown; agreement and SQNR of the logits against float on {len(held_out)} "
+        f"synthetic images, other ones than the {source.calibration.images} that calibrated"
+    )
+    rows, failures = [], []
+    for each in judged:
+        start, took = [each.file, each.order.recipe.name], f"{each.milliseconds:,.0f}"
+        if each.artifact is None or each.likeness is None:
+            rows.append([*start, "-", "FAILED", "-", "-", took])
+            failures.append(f"{each.file}: {each.failure}")
+            continue
+        noise = "exact" if each.likeness.sqnr_db is None else f"{each.likeness.sqnr_db:.1f}"
+        agreement = f"{100 * each.likeness.agreement:.2f} %"
+        rows.append([*start, f"{each.artifact.bytes:,}", "unknown", agreement, noise, took])
+    return "\n".join([
+        source.dataset.note,
+        title,
+        "",
+        table(["file", "recipe", "bytes", "accuracy", "agreement", "SQNR dB", "ms to make"], rows, "llrrrrr"),
+        "",
+        *failures,
         f"bundle {folder}",
     ])  # fmt: skip

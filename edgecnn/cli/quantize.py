@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -10,6 +10,27 @@ from edgecnn.cli.bundling import passes_option, run, weights_option
 from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
+from edgecnn.runtime.manifest import SYNTHETIC
+
+
+class Calibration(click.ParamType):
+    """A number of training images, or the word ``synthetic``."""
+
+    name = "calibration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Literal["synthetic"]:
+        """The number, or the word. Any other text is refused."""
+        if value == SYNTHETIC:
+            return "synthetic"
+        try:
+            count = int(value)
+        except ValueError:
+            self.fail(f"'{value}' is neither a number of training images nor the word '{SYNTHETIC}'", param, ctx)
+        if count < 1:
+            self.fail(f"{count} is not in the range x>=1; give 1 or more, or the word '{SYNTHETIC}'", param, ctx)
+        return count
 
 
 @click.command(name="quantize")
@@ -22,7 +43,13 @@ from edgecnn.cli.train import recorded_command
 @passes_option
 @click.option("--engine", metavar="NAME", help="Quantized engine of TorchScript. Default: qnnpack.")
 @click.option(
-    "--calibration", type=click.IntRange(1), default=512, show_default=True, help="Training images for the ranges."
+    "--calibration",
+    metavar="N|synthetic",
+    type=Calibration(),
+    default=512,
+    show_default=True,
+    help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
+    "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
 @qat_options
 @out_option

@@ -34,9 +34,29 @@ def macs(file: TFLiteFile, operation: Operation) -> int | None:
 def module(file: TFLiteFile, operation: Operation) -> str | None:
     """The name of the module of the PyTorch model that an operation comes from, if its tensors' names tell.
 
-    litert-torch names a tensor after what it comes from, ``Wrapper/torch.nn.modules.conv.Conv2d_conv1;1``, and an
-    output after everything that was fused into it; so the weights tell best.
+    edgecnn writes whole names: ``res1.conv1.weight`` for what a layer holds, and ``res1.conv1;conv_2d`` for what it
+    gives. litert-torch alone names a tensor after what it comes from, ``Wrapper/torch.nn.modules.conv.Conv2d_conv1;1``,
+    by the last part of the module's name, and an output after everything that was fused into it; so the weights tell
+    best.
     """
+    return full_name(file, operation) or _last_part(file, operation)
+
+
+def full_name(file: TFLiteFile, operation: Operation) -> str | None:
+    """``module`` for files that hold whole names; None for all others."""
+    for index in operation.inputs[1:2]:
+        # Weights of fewer bits come through a DEQUANTIZE, whose name has more behind.
+        name, mark, _ = file.tensors[index].name.rpartition(".weight") if index >= 0 else ("", "", "")
+        if mark:
+            return name
+    for index in operation.outputs[:1]:
+        name, mark, kind = file.tensors[index].name.partition(";")
+        if name and mark and kind.split(";")[0] == operation.name.lower():
+            return name
+    return None
+
+
+def _last_part(file: TFLiteFile, operation: Operation) -> str | None:
     for index in (*operation.inputs[1:2], *operation.outputs[:1]):
         for part in file.tensors[index].name.split(";") if index >= 0 else []:
             found = re.search(r"/[\w.]*\.[^\W_]+_(\w+)$", part)

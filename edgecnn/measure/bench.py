@@ -169,7 +169,8 @@ def _take_turn(row: _Progress, settings: Settings, around: Surroundings, meter: 
         if last and meter is not None:
             row.energy = _spend(worker, meter, row.case.batch, around.patience)
         if last and row.case.bundle is not None:
-            row.accuracy = Accuracy(**worker.ask({"do": "score"}, max(around.patience, SCORING_PATIENCE)))
+            scored = worker.ask({"do": "score"}, max(around.patience, SCORING_PATIENCE))
+            row.accuracy = Accuracy(**scored) if scored else None
         if last:
             found = worker.ask({"do": "anatomy"}, around.patience)
             row.graph = None if found["graph"] is None else decode(Graph, found["graph"])

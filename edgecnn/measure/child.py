@@ -9,7 +9,8 @@
     {"do": "cut", "file": name, "threads": n, "pin": []}         -> {}, and now there are slices to ask for
     {"do": "slice", "part": name, "count": n, "batch": n}        -> {"call": ns, "clocks_mhz": []}, of one slice
     {"do": "dissect"}                                            -> the engine and what is known of each operation
-    {"do": "score"}                                              -> {"correct": n, "images": n}, of the bundle's sample
+    {"do": "score"}                                              -> {"correct": n, "images": n}, of the bundle's sample;
+                                                                    {} where it came without
 
 An error that was foreseen is answered with {"error": line}; any other ends the process.
 """
@@ -183,11 +184,14 @@ class Measured:
         return self._slices.facts()
 
     def score(self, _request: Request) -> Request:
-        """Score the sample of the file's bundle."""
+        """Score the sample of the file's bundle, if it came with one."""
         from edgecnn.measure.accuracy import score
         from edgecnn.runtime.bundle import open_bundle
 
-        images, labels = open_bundle(Path(self._case["bundle"])).sample()
+        bundle = open_bundle(Path(self._case["bundle"]))
+        if bundle.manifest.sample is None:
+            return {}
+        images, labels = bundle.sample()
         pieces = [slice(start, start + BATCH) for start in range(0, len(labels), BATCH)]
         result = score(self._runner, ((images[piece], labels[piece]) for piece in pieces))
         return {"correct": result.right, "images": result.images}

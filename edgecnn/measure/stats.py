@@ -82,6 +82,15 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(first == second))
 
 
+def decibels(exact: np.ndarray, found: np.ndarray) -> float | None:
+    """Signal to quantization noise in dB of values ``found`` against ``exact``; None where they are equal."""
+    if exact.shape != found.shape:
+        raise UsageError(f"values {list(exact.shape)} and {list(found.shape)} are not of the same images")
+    noise = float(np.mean(np.square(found.astype(np.float64) - exact)))
+    signal = float(np.mean(np.square(exact.astype(np.float64))))
+    return 10 * math.log10(signal / noise) if signal and noise else None
+
+
 def median_interval(runs: Sequence[float]) -> Interval | None:
     """95 % interval of the median of the runs' values, each the median of one run; None for less than FEWEST_RUNS.
 

@@ -2,8 +2,7 @@
 
 BatchNorm is folded before the first step and stays folded. The ranges of activations start as calibration found them
 and follow the batches; in the second part of the training they stay, so that the weights settle on fixed grids. The
-scales of weights follow the weights. What is kept is the moving average of all of it, weights and ranges alike
-(``benchmarks/qat.py`` has what else was tried).
+scales of weights follow the weights. What is kept is the moving average of all of it, weights and ranges alike.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, fx, nn
 
 from edgecnn import checkpoint
 from edgecnn.checkpoint import Header
-from edgecnn.data.augment import Augmentation, to_input
+from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.quantize import passes, ptq
@@ -43,7 +41,7 @@ def settings(header: Header, **changes: Any) -> TrainRecipe:
     before = header.recipe
     augmentation = Augmentation(**before["augmentation"]) if "augmentation" in before else Augmentation()
     recipe = TrainRecipe(
-        epochs=3,
+        epochs=6,
         learning_rate=0.01,
         warmup_epochs=0.0,
         weight_decay=0.0,
@@ -147,7 +145,7 @@ def train(
 ) -> Trained:
     """Train float ``model``, which has ``header``, for recipe ``static_w8a8``, and write a run into the folder ``out``.
 
-    The ranges that ``images`` give, as in ``ptq.observe``, are the start; ``rewrites`` are names of ``passes.PASSES``,
+    ``images`` calibrate it first, as in ``ptq.calibrate``; ``rewrites`` are names of ``passes.PASSES``,
     those of the graph that will be exported. The rest, and what is raised, is as in ``edgecnn.train.train``.
     """
     chosen = passes.check_names(rewrites)
@@ -162,11 +160,7 @@ def train(
     )  # fmt: skip
 
     def build() -> nn.Module:
-        # Ranges that hold all values: what calibration does beyond that, training does better.
-        inputs = (to_input(torch.from_numpy(batch)) for batch in images)
-        graph_module = ptq.observe(model, header.arguments, inputs, _lasting(chosen))
-        make_room_for_biases(graph_module)
-        return graph_module
+        return ptq.calibrate(model, header.arguments, images, _lasting(chosen))
 
     def before_epoch(state: State, epoch: int) -> None:
         set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)

@@ -88,7 +88,7 @@ def name(row: Measurement) -> str:
 
 
 def _speed(row: Measurement, known: Figures) -> list[str]:
-    accuracy = ["-", "-"]
+    accuracy = ["not scored", "-"]
     if row.accuracy is not None:
         low, high = wilson(row.accuracy.correct, row.accuracy.images)
         share = 100 * row.accuracy.correct / row.accuracy.images

@@ -71,7 +71,7 @@ def _middle(emulation: Emulation) -> int:
 
 
 def _row(row: Measurement, emulation: Emulation, session: Session) -> list[str]:
-    accuracy = ["-", "-"]
+    accuracy = ["not scored", "-"]
     if row.accuracy is not None:
         low, high = wilson(row.accuracy.correct, row.accuracy.images)
         share = 100 * row.accuracy.correct / row.accuracy.images

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib.resources import files
 
 from edgecnn.measure.machine import State
 from edgecnn.measure.measurement import Measurement
@@ -12,43 +11,22 @@ from edgecnn.measure.trust import INVALID, LEVELS, VALID
 from edgecnn.report import words
 from edgecnn.report.bench import name as file_name
 from edgecnn.report.cells import Cell, Column, columns, recipe
-from edgecnn.report.charts.frame import NARROW, WIDE
-from edgecnn.report.charts.theme import DARK, LIGHT, STYLE, variables
 from edgecnn.report.markup import Markup, join, tag
-from edgecnn.report.plots import Group, groups, machine_name
+from edgecnn.report.plots import groups, machine_name
 from edgecnn.report.sections import Row, Section, Source
-
-# Nothing may be loaded or run; only the page's own style and colours given to single elements.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+from edgecnn.report.sheet import plotted, sheet
 
 
 def page(sections: Sequence[Section], title: str) -> str:
     """The HTML document of one or more sections."""
     worst = max((section.level for section in sections), key=LEVELS.index)
     word = words.verdict(worst, emulated=False)[0]
-    head = tag(
-        "head", tag("meta", charset="utf-8"), tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"), tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{title}: {word}"), tag("style", Markup(_style())),
-    )  # fmt: skip
     several = len(sections) > 1
-    body = tag(
-        "body",
-        tag(
-            "main", tag("h1", title), tag("p", _summary(sections), class_="note"),
-            _contents(sections, worst) if several else _verdict(sections[0]),
-            *(_section(section, number, several) for number, section in enumerate(sections, 1)), _footer(sections),
-            class_="page",
-        ),
+    return sheet(
+        f"{title}: {word}", tag("h1", title), tag("p", _summary(sections), class_="note"),
+        _contents(sections, worst) if several else _verdict(sections[0]),
+        *(_section(section, number, several) for number, section in enumerate(sections, 1)), _footer(sections),
     )  # fmt: skip
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def _style() -> str:
-    light, dark = variables(LIGHT), variables(DARK)
-    colours = f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
-    return colours + STYLE + (files("edgecnn.report") / "page.css").read_text("utf-8")
 
 
 def _summary(sections: Sequence[Section]) -> str:
@@ -92,7 +70,7 @@ def _section(section: Section, number: int, several: bool) -> Markup:
     speed = words.speed(section)
     if speed:
         parts += [tag("h3", "What quantization gains in speed"), _speed(speed)]
-    parts += [_group(group) for group in groups(section)]
+    parts += [plotted(group) for group in groups(section)]
     parts += [tag("h3", "How it was measured"), _method(section)] if section.sources else []
     parts += [tag("h3", "The machine"), _definitions(words.facts(section.machine))]
     looks = [(each.name, each.session.states) for each in section.sources]
@@ -154,19 +132,6 @@ def _speed(found: Sequence[tuple[str, list[str]]]) -> Markup:
         why = tag("ul", *(tag("li", each) for each in reasons)) if reasons else ""
         lines.append(tag("li", said, why, class_="bad" if said.startswith(INVALID) else None))
     return tag("ul", *lines, class_="speed")
-
-
-def _group(group: Group) -> Markup:
-    small = all(plot.small for plot in group.plots)
-    drawn = []
-    for plot in group.plots:
-        if plot.small:
-            drawn.append(tag("figure", plot.draw(NARROW)))
-        else:
-            wide, narrow = tag("div", plot.draw(WIDE), class_="wide"), tag("div", plot.draw(NARROW), class_="narrow")
-            drawn.append(tag("figure", wide, narrow))
-    plots = tag("div", *drawn, class_="plots small" if small else "plots")
-    return join(tag("h3", group.heading), tag("p", group.note, class_="note"), plots)
 
 
 def _method(section: Section) -> Markup:

@@ -24,6 +24,8 @@ SCHEMA = 2
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 20  # bytes
 FILE_LIMIT = 1 << 30  # bytes
+SYNTHETIC = "synthetic"
+SPLITS = ("train", SYNTHETIC)
 FORMATS = ("tflite", "torchscript", "onnx")
 COLORS = {"RGB": 3, "L": 1}
 
@@ -65,7 +67,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The data set it was scored on, how that was chosen, and its number of classes."""
+    """The data set it was trained for and scored on, how that was chosen, and its number of classes."""
 
     name: str
     note: str
@@ -173,11 +175,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Which training images the ranges were taken from."""
+    """Which images the ranges were taken from: those of ``split``, or, without a data set, synthetic ones."""
 
     images: int
     seed: int
     split: str
+
+    def __post_init__(self) -> None:
+        _check(self.images >= 1, f"images is {self.images}, but must be at least 1")
+        _check(self.split in SPLITS, f"split is '{self.split[:60]}' (valid: {', '.join(SPLITS)})")
 
 
 @dataclass(frozen=True)
@@ -202,6 +208,7 @@ class Qat:
 class Manifest:
     """The whole of manifest.json. ``recipe`` is that of the bundle's main artifact, ``created`` UTC in ISO 8601.
 
+    ``sample`` is null, and no artifact has an accuracy, where the bundle was made without a data set.
     ``qat`` is null where quantization trained nothing.
 
     Raises UsageError, naming the field, when the parts do not fit together.
@@ -214,13 +221,13 @@ class Manifest:
     input: Image
     recipe: str
     labels: str
-    sample: Sample
+    sample: Sample | None
     calibration: Calibration | None
-    qat: Qat | None
     passes: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
     files: tuple[FileEntry, ...]
     tools: dict[str, str]
+    qat: Qat | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -230,7 +237,8 @@ class Manifest:
         _check(len(names) == len(set(names)), "artifacts and files list a file twice")
         others = [entry.file for entry in self.files]
         _check(self.labels in others, f"labels is {self.labels[:60]!r}, which is not in files")
-        _check(self.sample.file in others, f"sample.file is {self.sample.file[:60]!r}, which is not in files")
+        if self.sample is not None:
+            _check(self.sample.file in others, f"sample.file is {self.sample.file[:60]!r}, which is not in files")
         recipes = [artifact.recipe for artifact in self.artifacts]
         _check(self.recipe in recipes, f"recipe is '{self.recipe}', but no artifact has it ({', '.join(recipes)})")
 

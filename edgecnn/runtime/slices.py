@@ -1,4 +1,4 @@
-"""Cuts a .tflite file into smaller ones: its first operations, one operation alone, or none at all.
+"""Cuts a .tflite file into smaller ones: its first operations, one operation alone, any piece, or none at all.
 
 The difference of two prefixes is what an operation costs inside its graph, on any board. A file is changed in place:
 its list of operations is shortened or pointed elsewhere, and new lists of inputs and outputs go to the end. Everything
@@ -59,6 +59,20 @@ def alone(file: TFLiteFile, index: int) -> bytes:
     return _cut(file, sorted(needed), [*starts], file.operations[index].outputs)
 
 
+def piece(file: TFLiteFile, kept: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+    """The model of the operations at the places ``kept``, in order, between tensors of the file.
+
+    Raises UsageError for a place that is not there, and for a tensor that the piece would need and has not got.
+    """
+    made = {index for index, tensor in enumerate(file.tensors) if tensor.constant} | {-1, *inputs}
+    for place in kept:
+        _check(file, place)
+        _need(file, made, file.operations[place].inputs)
+        made.update(file.operations[place].outputs)
+    _need(file, made, outputs)
+    return _cut(file, kept, inputs, outputs)
+
+
 def empty(file: TFLiteFile) -> bytes:
     """The model without operations: calling it costs what calling the file costs before anything is computed.
 
@@ -71,6 +85,12 @@ def empty(file: TFLiteFile) -> bytes:
 def _check(file: TFLiteFile, index: int) -> None:
     if not 0 <= index < len(file.operations):
         raise UsageError(f"there is no operation {index + 1} in a file of {len(file.operations)} (valid: 1 and up)")
+
+
+def _need(file: TFLiteFile, made: set[int], wanted: Sequence[int]) -> None:
+    missing = [index for index in wanted if index not in made]
+    if missing:
+        raise UsageError(f"a piece of the file needs tensor '{file.tensors[missing[0]].name[:80]}', which it lacks")
 
 
 def _cut(file: TFLiteFile, kept: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:

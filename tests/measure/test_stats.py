@@ -12,6 +12,7 @@ import pytest
 from edgecnn.errors import UsageError
 from edgecnn.measure.stats import (
     agreement,
+    decibels,
     differ,
     fisher,
     least_p,
@@ -191,3 +192,11 @@ def test_fisher_takes_either_order_and_ten_thousand_images() -> None:
 def test_least_p_is_that_of_runs_which_do_not_overlap() -> None:
     for first, second in ((1, 1), (3, 3), (4, 4), (5, 2)):
         assert rank_sum(range(first), range(100, 100 + second)) == pytest.approx(least_p(first, second))
+
+
+def test_decibels_of_noise_a_tenth_of_the_signal() -> None:
+    exact = np.array([[3.0, -3.0]])
+    assert decibels(exact, 1.1 * exact) == pytest.approx(20)
+    assert decibels(exact, exact) is None
+    with pytest.raises(UsageError, match=r"\[1, 2\] and \[2\] are not of the same images"):
+        decibels(exact, exact[0])

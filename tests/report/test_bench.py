@@ -44,7 +44,7 @@ def test_the_table_has_every_figure() -> None:
         "engine 1 1 1 1,234 90.00 % of 10 59.58 to 98.21 98.7 98.7 to 98.7 98.7 274.4 98.7 115.2 0.0% 8,684 valid"
     )
     assert slow[0] == "slow.tflite"
-    assert "- - 1,234 1,234 to 1,234 1,234 3,432 1,234 1,440 0.0% 694 valid" in " ".join(slow)
+    assert "not scored - 1,234 1,234 to 1,234 1,234 3,432 1,234 1,440 0.0% 694 valid" in " ".join(slow)
     costs = "bundle/fast.tflite engine 1 6.5 1.0 2.0 3.0 0.5 2.0 48.1 unavailable"
     assert costs in [" ".join(line.split()) for line in shown.splitlines()]
     assert "slow.tflite engine 1 6.5 1.0 2.0 3.0 0.5 2.0 - unavailable" in " ".join(shown.split())

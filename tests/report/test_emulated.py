@@ -73,7 +73,7 @@ def test_nothing_but_failures_still_has_the_machine_and_the_verdict() -> None:
 def test_a_bare_file_has_no_ratio() -> None:
     bare = dataclasses.replace(INT8, case=dataclasses.replace(INT8.case, bundle=None), accuracy=None)
     line = text(session(bare)).splitlines()[2]
-    assert cells(line)[3:5] == ["-", "-"]
+    assert cells(line)[3:5] == ["not scored", "-"]
     assert cells(line)[8] == "-"
 
 

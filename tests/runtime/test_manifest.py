@@ -12,6 +12,7 @@ import pytest
 
 import edgecnn.runtime
 from edgecnn.errors import BadFileError, UsageError
+from edgecnn.runtime.bundle import open_bundle
 from edgecnn.runtime.manifest import Accuracy, Image, Manifest, Qat
 from tests import tiny_artifacts
 
@@ -74,6 +75,20 @@ def test_optional_parts_survive_too(folder: Path) -> None:
     assert Manifest.load(folder) == manifest
 
 
+def test_a_bundle_may_lack_a_sample(folder: Path) -> None:
+    document = rewrite(
+        folder,
+        lambda document: (
+            set_field("sample", value=None)(document),
+            set_field("calibration", value={"images": 128, "seed": 0, "split": "synthetic"})(document),
+        ),
+    )
+    jsonschema.validate(document, SCHEMA)
+    assert Manifest.load(folder).sample is None
+    with pytest.raises(UsageError, match="was made without a data set and holds no test images"):
+        open_bundle(folder).sample()
+
+
 def test_a_bundle_from_before_qat_is_read(folder: Path) -> None:
     rewrite(folder, lambda document: (document.pop("qat"), document.update(schema=1)))
     assert Manifest.load(folder) == tiny_artifacts.manifest(folder, 50)
@@ -120,6 +135,8 @@ def test_input_spec_joins_image_and_tensor(folder: Path) -> None:
         ("passes[0]", set_field("passes", value=[None])),
         ("passes must be a list", set_field("passes", value="flatten_fold")),
         ("artifacts[0] must be an object", set_field("artifacts", 0, value="x.tflite")),
+        ("calibration: split is 'noise'", set_field("calibration", value={"images": 1, "seed": 0, "split": "noise"})),
+        ("calibration: images is 0", set_field("calibration", value={"images": 0, "seed": 0, "split": "train"})),
         ("calibration.seed is missing", set_field("calibration", value={"images": 1, "split": "train"})),
         ("surprise is not a known field", set_field("surprise", value=1)),
         ("schema is 3", set_field("schema", value=3)),
@@ -160,6 +177,8 @@ def test_every_field_is_required(folder: Path, field: str) -> None:
         set_field("artifacts", 0, "sha256", value="00"),
         set_field("input", "height", value=0),
         set_field("calibration", value={"images": 1}),
+        set_field("calibration", value={"images": 1, "seed": 0, "split": "noise"}),
+        set_field("sample", value={"file": "sample.npz"}),
         set_field("qat", value=QAT | {"learning_rate": 0}),
         set_field("qat", value={"epochs": 1}),
         set_field("created", value="yesterday"),
