@@ -10,7 +10,8 @@ from edgecnn.cli.bundling import passes_option, run, weights_option
 from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
-from edgecnn.runtime.manifest import SYNTHETIC
+
+SYNTHETIC = "synthetic"  # as runtime.manifest has it, whose imports would slow --help down
 
 
 class Calibration(click.ParamType):
