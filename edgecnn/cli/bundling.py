@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from edgecnn.cli import max_drop
 from edgecnn.cli.options import print_json
 from edgecnn.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgecnn.export.drafts import Order
     from edgecnn.export.judge import Judged
+    from edgecnn.export.mixed import Outcome
     from edgecnn.export.source import Source
     from edgecnn.quantize.qat import Trained
     from edgecnn.quantize.recipe import Recipe
@@ -54,10 +57,12 @@ def run(
     as_json: bool,
     trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
     float_layers: str | None = None,
+    search: Callable[[Order, Source], Outcome] | None = None,
 ) -> None:
     """Everything after the options of ``quantize`` and ``export`` are read.
 
-    ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen.
+    ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen, and
+    ``search`` the layers of the TFLite file that are to stay float32.
     """
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import check_layers, orders
@@ -79,15 +84,24 @@ def run(
     check_layers(kept, source.model)
     suffix = "-synthetic" if source.held_out is not None else "" if trained is None else "-qat"
     folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
-    if trained is not None:
+    if trained is not None or search is not None:
         refuse_existing(folder, force)
+    if trained is not None:
         source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
+    outcome = None
+    if search is not None:
+        wanted, outcome = max_drop.with_layers(wanted, source, search, as_json)
     judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
-        print_json(document(judged, recipe, source, folder))
+        found = {} if outcome is None else {"max_drop": max_drop.document(outcome)}
+        print_json(document(judged, recipe, source, folder) | found)
     else:
         click.echo(text(judged, source, folder))
+        if outcome is not None:
+            click.echo("\n" + max_drop.text(outcome, model))
+    if outcome is not None:
+        max_drop.check_proven(outcome, judged)
     if failures:
         raise CheckFailedError(f"{len(failures)} of {len(judged)} files failed: {failures[0].failure}")
 

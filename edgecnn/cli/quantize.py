@@ -7,6 +7,7 @@ from typing import Any, Literal
 import click
 
 from edgecnn.cli.bundling import passes_option, run, weights_option
+from edgecnn.cli.max_drop import float_options, way_to_layers
 from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
@@ -52,14 +53,22 @@ class Calibration(click.ParamType):
     help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
-@click.option("--float-layers", metavar="NAMES", help="Layers that static_w8a8 leaves float32, with commas.")
+@float_options
 @qat_options
 @out_option
 @force_option
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, *, recipe: str, qat: bool, qat_weights: str | None, force: bool, **options: Any
+    context: click.Context,
+    /,
+    *,
+    recipe: str,
+    qat: bool,
+    qat_weights: str | None,
+    max_drop: float | None,
+    force: bool,
+    **options: Any,
 ) -> None:
     """Quantize a trained model and write float and quantized files as a bundle that a device can run.
 
@@ -72,4 +81,5 @@ def command(
     trained = way_to_trained(
         qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
     )
-    run(recipe=chosen, trained=trained, force=force, **options)
+    search = way_to_layers(max_drop, options, chosen)
+    run(recipe=chosen, trained=trained, search=search, force=force, **options)

@@ -23,8 +23,9 @@ from edgecnn.errors import BadFileError, UsageError
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
+from edgecnn.quantize.ranges import take_ranges
 from edgecnn.quantize.recipe import STATIC_W8A8
-from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
+from edgecnn.quantize.simulate import Mode, set_mode
 from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.state import State
 
@@ -116,12 +117,10 @@ class Trained:
         moving = [name for name in chosen if name in passes.MOVING]
         folded = passes.apply(self.float_graph(model), moving, self.header.arguments)
         graph_module = insert_quantizers(folded, float_layers)
-        for name, part in graph_module.named_modules():
-            if isinstance(part, ActivationQuantizer):
-                for end in ("low", "high"):
-                    if f"{name}.{end}" not in self.tensors:
-                        raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}.{end}'")
-                    getattr(part, end).copy_(self.tensors[f"{name}.{end}"])
+        try:
+            take_ranges(graph_module, self.tensors)
+        except KeyError as error:
+            raise BadFileError(f"{self.source} does not fit the model: it has no range {error}") from error
         make_room_for_biases(graph_module)
         set_mode(graph_module, Mode.SIMULATE)
         return graph_module
