@@ -150,8 +150,8 @@ def text(outcome: Outcome, model: str) -> str:
         "",
         table(["layer", "alone drops", "SQNR dB", "without drops", "SQNR dB", "becomes"], rows, "lrrrrl"),
         "",
-        "alone    only this layer is quantized; without: all but this one. A drop is in points of accuracy, a gain below 0",
-        f"int8     throughout: the file drops {_said(outcome.plain.effect)} on {outcome.proving:,} other training images",
+        "alone    only this layer is quantized; without: all but this one. Drops are in points, gains are below 0",
+        f"int8     throughout the file drops {_said(outcome.plain.effect)} on {outcome.proving:,} other images",
         *_verdict(outcome),
         *([] if outcome.cost is None else _price(outcome, outcome.cost)),
     ])  # fmt: skip

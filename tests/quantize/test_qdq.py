@@ -172,7 +172,7 @@ def test_a_sum_of_float_and_integers_is_one_of_integers():
     assert [str(each.target) for each in total.args] == ["quantizer_conv3", "quantizer_pool_1"]
     both = quantized(nets.handwritten(), size=(3, 32, 32), floats=["conv2", "conv3"])
     total = next(node for node in both.graph.nodes if node.target is operator.add)
-    assert [str(each.target) for each in total.args] == ["conv3", "pool"]
+    assert [str(each.target) for each in total.args] == ["conv3", "pool_1_again"]
 
 
 def test_what_has_no_int8_form_may_follow_a_float_layer():
