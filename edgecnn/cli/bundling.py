@@ -13,10 +13,14 @@ from edgecnn.errors import CheckFailedError
 if TYPE_CHECKING:
     from edgecnn.export.judge import Judged
     from edgecnn.export.source import Source
+    from edgecnn.models import Normalization
     from edgecnn.quantize.recipe import Recipe
 
 weights_option = click.option(
-    "--weights", type=click.Path(path_type=Path), help="A .safetensors file. Default: the weights that ship."
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="A .safetensors file, or, for a model from outside, a .pth with a state dict. Default: the weights that ship, "
+    "or those that a function of yours gives the model.",
 )
 passes_option = click.option(
     "--passes", metavar="NAMES", help="Rewrites of the TFLite graph, with commas, or 'none'. Default: fastest on x86."
@@ -38,6 +42,9 @@ def run(
     model: str,
     weights: Path | None,
     data: str,
+    image: tuple[int, int, int] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     on_broken: str,
     recipe: Recipe,
     formats: str,
@@ -52,14 +59,15 @@ def run(
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import orders
     from edgecnn.export.torchscript import DEFAULT_ENGINE
+    from edgecnn.models import short_name
     from edgecnn.runtime.files import refuse_existing
 
     rewrites = None if passes is None else tuple(split_names(passes))
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
     if out is not None:
         refuse_existing(out, force)
-    source = load_source(model, weights, data, on_broken, calibration)
-    folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}")
+    source = load_source(model, weights, data, on_broken, calibration, image, normalization_from(mean, std))
+    folder = out or Path(f"{short_name(model)}-{Path(source.dataset.name).name}-{recipe.name}")
     judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
@@ -70,25 +78,58 @@ def run(
         raise CheckFailedError(f"{len(failures)} of {len(judged)} files failed: {failures[0].failure}")
 
 
-def load_source(model: str, weights: Path | None, data: str, on_broken: str, calibration: int) -> Source:
+def normalization_from(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Normalization | None:
+    """What --mean and --std say together. Raises UsageError where there is one without the other."""
+    from edgecnn.errors import UsageError
+    from edgecnn.models import Normalization
+
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise UsageError("--mean and --std are given together: the model wants (pixel / 255 - mean) / std")
+    return Normalization(mean, std)
+
+
+def load_source(
+    model: str,
+    weights: Path | None,
+    data: str,
+    on_broken: str,
+    calibration: int,
+    image: tuple[int, int, int] | None = None,
+    normalization: Normalization | None = None,
+) -> Source:
     """The model and its data. Raises UsageError for names and files that are not there or do not fit."""
     from edgecnn import checkpoint, models
     from edgecnn.data import registry
-    from edgecnn.errors import UnknownNameError
-    from edgecnn.export.source import Source, find_weights
+    from edgecnn.errors import UsageError
+    from edgecnn.export.source import Source, find_weights, foreign_weights
 
-    if model not in models.names():
-        raise UnknownNameError("model", model, models.names())
-    loaded = None if weights is None else checkpoint.load_model(weights, model)
-    image = None
+    models.check(model)
+    foreign = models.is_own(model) and (weights is None or not checkpoint.has_header(weights))
+    loaded = None if weights is None or foreign else checkpoint.load_model(weights, model)
     if loaded is not None:
         arguments = loaded[1].arguments
-        image = (*arguments.image_size, arguments.in_channels)
+        recorded = (*arguments.image_size, arguments.in_channels)
+        if image not in (None, recorded):
+            raise UsageError(
+                f"{weights} is for images of {_size(recorded)}, not {_size(image)}; leave --image-size away"
+            )
+        image = recorded
+    if normalization is not None and not foreign:
+        raise UsageError("--mean and --std are recorded with these weights already; leave them away")
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if dataset.note:
         click.secho(dataset.note, err=True, bold=True)
-    network, header = loaded or find_weights(model, dataset)
+    if foreign:
+        network, header = foreign_weights(model, weights, dataset, normalization)
+    else:
+        network, header = loaded or find_weights(model, dataset)
     return Source(network, header, dataset, calibration)
+
+
+def _size(image: tuple[int, ...] | None) -> str:
+    return "x".join(map(str, image or ()))
 
 
 def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
@@ -107,7 +148,7 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         if each.artifact is not None and each.score is not None:
             row |= {
                 "bytes": each.artifact.bytes, "accuracy": each.score.accuracy, "images": each.score.images,
-                "gate": each.artifact.gate, "engine": each.artifact.engine,
+                "gate": each.artifact.gate, "engine": each.artifact.engine, "float_operations": float_operations(each),
             }  # fmt: skip
         against = comparison(judged, each.file)
         if against is not None:
@@ -128,6 +169,11 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         main = next(row for row in rows if row["recipe"] == recipe.name)
         result |= {"quantized": main, "agreement": main.get("agreement")}
     return result
+
+
+def float_operations(judged: Judged) -> str:
+    """The operations of a file that have no int8 kernel and stay float, with commas; empty where there are none."""
+    return str((judged.artifact.gate if judged.artifact else {}).get("float_operations", ""))
 
 
 def text(judged: list[Judged], source: Source, folder: Path) -> str:
@@ -155,12 +201,14 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         title += "; change and agreement against the float32 TFLite file"
     headers = ["file", "recipe", "bytes", "accuracy", "change in points (95 %)", "agreement", "ms to make"]
     note = [source.dataset.note] if source.dataset.note else []
+    floats = {f"{each.file}: float operations: {named}" for each in judged if (named := float_operations(each))}
     return "\n".join([
         *note,
         title,
         "",
         table(headers, rows, "llrrrrr"),
         "",
+        *sorted(floats),
         *failures,
         f"bundle {folder}",
     ])  # fmt: skip

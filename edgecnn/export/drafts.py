@@ -12,6 +12,7 @@ from edgecnn.errors import UnknownNameError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.export import converted, onnx, tflite, torchscript
 from edgecnn.export.source import Source
+from edgecnn.models import short_name
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
@@ -51,7 +52,7 @@ class Order:
 
     def file(self, model: str) -> str:
         """File name: model, whole recipe name, suffix of the format."""
-        return f"{model}_{self.recipe.name}{SUFFIXES[self.format]}"
+        return f"{short_name(model)}_{self.recipe.name}{SUFFIXES[self.format]}"
 
 
 def orders(formats: Iterable[str], recipe: Recipe, rewrites: tuple[str, ...] | None, engine: str) -> list[Order]:
@@ -94,7 +95,7 @@ def _tflite(order: Order, source: Source) -> Draft:
         graph = ptq.calibrate(source.model, source.arguments, source.calibration_batches(), rewrites)
         content = tflite.convert_quantized(graph, source.arguments)
         return Draft(order.format, order.recipe, content, predictor(graph), graph, rewrites)
-    graph = passes.apply(fold(source.model), rewrites, source.arguments)
+    graph = passes.apply(fold(source.model, source.arguments), rewrites, source.arguments)
     content = tflite.convert_float(graph, source.arguments)
     if order.recipe is not FLOAT32:
         content = converted.convert(content, order.recipe, source.calibration_batches())
@@ -103,14 +104,14 @@ def _tflite(order: Order, source: Source) -> Draft:
 
 def _onnx(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
-        content = onnx.convert_float(fold(source.model), source.arguments)
+        content = onnx.convert_float(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
     graph = ptq.calibrate(source.model, source.arguments, source.calibration_batches(), rewrites=())
     return Draft(order.format, order.recipe, onnx.convert_quantized(graph, source.arguments), predictor(graph))
 
 
 def _torchscript(order: Order, source: Source) -> Draft:
-    graph = fold(source.model)
+    graph = fold(source.model, source.arguments)
     if order.recipe is FLOAT32:
         content = torchscript.convert(graph, source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))

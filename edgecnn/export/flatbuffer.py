@@ -61,6 +61,15 @@ class TFLiteGraph:
         """How often each operation occurs."""
         return Counter(self.names)
 
+    def float_operations(self) -> list[str]:
+        """Names of the operations that compute in float, in the order of execution: not those that only convert."""
+        tensors = self.subgraph.tensors
+        return [
+            name
+            for name, operation in zip(self.names, self.subgraph.operators, strict=True)
+            if name != "DEQUANTIZE" and tensors[operation.outputs[0]].type == schema.TensorType.FLOAT32
+        ]
+
     def activations(self) -> dict[int, str]:
         """Names of the tensors that hold values of an image, by index."""
         return {

@@ -7,7 +7,7 @@ with the name of the layer at fault.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -73,6 +73,23 @@ def check_structure(name: str, content: bytes, layer_name: Callable[[int], str])
         "xnnpack_partitions": delegated,
         "ops_outside_xnnpack": ", ".join(outside),
     }
+
+
+def check_integers(name: str, content: bytes, floats: Sequence[str], boundaries: int) -> Gate:
+    """What of a static_w8a8 file is not int8: only ``floats``, the operations of the model without an int8 kernel.
+
+    Each value that comes back from them is quantized once, ``boundaries`` in all. Raises CheckFailedError for a file
+    that quantizes more often, or computes in float what the model's graph has in int8.
+    """
+    graph = TFLiteGraph(content)
+    quantized = graph.operations()["QUANTIZE"]
+    left = graph.float_operations()
+    if quantized > boundaries or (left and not floats):
+        raise CheckFailedError(
+            f"{name}: {quantized} QUANTIZE operations where the model's graph has {boundaries}, and in float "
+            f"{', '.join(sorted(set(left))) or 'nothing'}; the converter left the integers where it should not"
+        )
+    return {"float_operations": ", ".join(floats), "float_ops": len(left)}
 
 
 def check_accuracy(name: str, score: Score, recorded: float | None, blame: Blame) -> Gate:

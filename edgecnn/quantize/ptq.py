@@ -29,7 +29,7 @@ def calibrate(
     smallest and largest value seen (and zero). ``rewrites`` are names of ``passes.PASSES``. Raises BadFileError
     naming the first tensor that is not finite.
     """
-    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments))
+    graph_module = insert_quantizers(passes.apply(fold(model, arguments), rewrites, arguments))
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
         for batch in images:

@@ -23,6 +23,8 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgecnn.quantize.layers import UnitClamp
+
 QMIN, QMAX = -128, 127
 WEIGHT_QMAX = 127
 SMALLEST_SCALE = 1e-8
@@ -183,3 +185,5 @@ def set_mode(module: nn.Module, mode: Mode) -> None:
     for part in module.modules():
         if isinstance(part, ActivationQuantizer | _QuantizedWeight):
             part.set_mode(mode)
+        elif isinstance(part, UnitClamp):
+            part.by_grid = mode in EXPORTED

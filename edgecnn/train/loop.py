@@ -16,7 +16,7 @@ from edgecnn.data.dataset import DataSet, Split, everything, hold_out
 from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.measure.machine import read_machine
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
 from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined
@@ -35,12 +35,14 @@ def train(
     resume: bool = False,
     force: bool = False,
     command: str = "",
+    normalization: Normalization | None = None,
 ) -> Header:
     """Train ``model`` on ``data`` and write weights, a checkpoint and a curve into the folder ``out``.
 
     Returns the header of the weights: ``metrics`` holds ``test_accuracy`` (fraction of the test images, scored once, at
     the end), or ``validation_accuracy`` where the recipe holds images out. Under torchrun all processes return it, and
     the first writes. ``resume`` goes on from the checkpoint in ``out``; ``command`` is recorded in the header.
+    ``normalization`` is what the architecture sees of its input; None for edgecnn's own.
 
     Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
@@ -50,14 +52,15 @@ def train(
     folder = RunFolder(out)
     with joined(place) as processes:
         fitted, held = _split(data, recipe, processes)
-        header = _header(model, data, recipe, command)
+        header = _header(model, data, recipe, command, normalization)
         folder.check(resume, force)
         processes.wait()  # until all have looked, before the first writes
         if processes.first:
             folder.prove_writable()
 
         torch.manual_seed(recipe.seed)
-        live = models.create(model, header.arguments).to(place).to(memory_format=torch.channels_last)
+        live = models.create(model, header.arguments, header.normalization).to(place)
+        live = live.to(memory_format=torch.channels_last)
         state = State.start(live, recipe)
         curve = folder.resume(header, state) if resume else []
 
@@ -112,10 +115,13 @@ def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Sp
     return fitted, held
 
 
-def _header(model: str, data: DataSet, recipe: TrainRecipe, command: str) -> Header:
+def _header(
+    model: str, data: DataSet, recipe: TrainRecipe, command: str, normalization: Normalization | None
+) -> Header:
     height, width, channels = data.image
     arguments = ModelArguments(len(data.classes), channels, (height, width))
-    return Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command)
+    own = None if normalization is None else normalization.for_channels(channels)
+    return Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command, normalization=own)
 
 
 def _final_score(kind: str, model: nn.Module, split: Split, device: torch.device) -> dict[str, float]:
