@@ -122,6 +122,8 @@ def load_source(
     if dataset.note:
         click.secho(dataset.note, err=True, bold=True)
     if foreign:
+        if weights is None:
+            say(f"no --weights: taking those that {model} gives the model")
         network, header = foreign_weights(model, weights, dataset, normalization)
     else:
         network, header = loaded or find_weights(model, dataset)

@@ -9,11 +9,14 @@ from PIL import Image, ImageOps
 
 from edgecnn.runtime.preprocess import INPUT_OFFSET
 
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def decode(path: Path, image: tuple[int, int, int]) -> np.ndarray:
     """The picture in ``path`` as uint8 [height, width, channels] of the size ``image``; 3 channels are RGB, 1 is grey.
+
+    With 2 and 4 channels the last says how opaque a pixel is, and nothing is laid under transparent parts.
 
     In this order: the first frame is turned upright by its EXIF tag; 16-bit values keep their upper byte;
     transparent parts are laid over mid-grey; palettes, CMYK and the like become RGB; the whole picture is resized
@@ -29,8 +32,12 @@ def decode(path: Path, image: tuple[int, int, int]) -> np.ndarray:
         if Image.MAX_IMAGE_PIXELS is not None and picture.width * picture.height > Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"{picture.width}x{picture.height} pixels, at most {Image.MAX_IMAGE_PIXELS:,} are allowed")
         upright = ImageOps.exif_transpose(picture)
-        eight_bit = _opaque(_eight_bit(upright))
-    small = eight_bit.convert("RGB" if channels == 3 else "L").resize((width, height), Image.Resampling.BILINEAR)
+        eight_bit = _eight_bit(upright)
+        if channels in (1, 3):
+            eight_bit = _opaque(eight_bit)
+        elif eight_bit.mode not in MODES.values():
+            eight_bit = eight_bit.convert("RGBA" if eight_bit.has_transparency_data else "RGB")
+    small = eight_bit.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(small).reshape(height, width, channels)
 
 

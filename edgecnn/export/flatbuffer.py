@@ -100,21 +100,26 @@ class TFLiteGraph:
         """Let an interpreter resize the first dimension of every activation (exported as 1)."""
         for name, operation in zip(self.names, self.subgraph.operators, strict=True):
             if name == "RESHAPE":
-                self._free_first_dimension(operation)
+                shape = self._change_first(operation.inputs[1], -1)
+                if operation.builtinOptions is not None:
+                    operation.builtinOptions.newShape = shape.tolist()
+            elif name == "SLICE":
+                self._change_first(operation.inputs[2], -1)  # the size: up to the end
+            elif name == "STRIDED_SLICE":
+                operation.builtinOptions.endMask |= 1
         for tensor in self.subgraph.tensors:
             if self.model.buffers[tensor.buffer].data is None and tensor.shape is not None and len(tensor.shape) >= 2:
                 tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
 
-    def _free_first_dimension(self, reshape: schema.OperatorT) -> None:
-        tensor = self.subgraph.tensors[reshape.inputs[1]]
-        shape = self._constant(reshape.inputs[1]).copy()
-        shape[0] = -1
+    def _change_first(self, index: int, value: int) -> np.ndarray:
+        """Give the constant tensor ``index`` another first value; gives all of them."""
+        values = self._constant(index).copy()
+        values[0] = value
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(shape.tobytes(), np.uint8)
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         self.model.buffers.append(buffer)  # a new one: the old may be shared
-        tensor.buffer = len(self.model.buffers) - 1
-        if reshape.builtinOptions is not None:
-            reshape.builtinOptions.newShape = shape.tolist()
+        self.subgraph.tensors[index].buffer = len(self.model.buffers) - 1
+        return values
 
     def _constant(self, index: int) -> np.ndarray:
         tensor = self.subgraph.tensors[index]

@@ -28,7 +28,7 @@ from edgecnn.quantize.trace import lost, tracer_of
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.files import sha256, write_bytes
-from edgecnn.runtime.manifest import Accuracy, Artifact, Image, InputTensor
+from edgecnn.runtime.manifest import COLORS, Accuracy, Artifact, Image, InputTensor
 from edgecnn.runtime.preprocess import OutputSpec
 from edgecnn.runtime.runner import Runner
 
@@ -54,7 +54,7 @@ class Judged:
 def image_of(source: Source) -> Image:
     """The input image as the manifest states it."""
     height, width, channels = source.dataset.image
-    return Image(height, width, channels, color="L" if channels == 1 else "RGB")
+    return Image(height, width, channels, color=next(name for name, count in COLORS.items() if count == channels))
 
 
 def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[str], None]) -> list[Judged]:

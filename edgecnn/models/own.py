@@ -53,7 +53,8 @@ class Spec:
     @property
     def short(self) -> str:
         """A name that can be part of a file's."""
-        plain = self.name if self.in_library else f"{Path(self.where).stem.rpartition('.')[2]}_{self.name}"
+        module = Path(self.where).stem if self.is_file else self.where.rpartition(".")[2]
+        plain = self.name if self.in_library else f"{module.lstrip('.')}_{self.name}"
         return re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
 
 
@@ -218,7 +219,7 @@ def _failing(what: str) -> Iterator[None]:
         yield
     except (UsageError, MissingExtraError):
         raise
-    except Exception as error:  # another's code: it may raise anything
+    except (Exception, SystemExit) as error:  # another's code: it may raise anything
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise UsageError(f"the code of '{what}' failed: {' '.join(reason.split())[:300]}") from error
 

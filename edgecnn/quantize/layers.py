@@ -63,6 +63,24 @@ class ChannelShuffle(nn.Module):
         return apart.transpose(3, 4).reshape(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
+class LayerNorm(nn.LayerNorm):
+    """torch's, written out: the converter would take the means over all images at once.
+
+    With ``over_channels`` it normalizes [n, c, h, w] along c, for which models turn their images and back.
+    """
+
+    over_channels = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        dims = (1,) if self.over_channels else tuple(range(-len(self.normalized_shape), 0))
+        centred = x - x.mean(dims, keepdim=True)
+        result = centred * torch.rsqrt((centred * centred).mean(dims, keepdim=True) + self.eps)
+        for value, function in ((self.weight, torch.mul), (self.bias, torch.add)):
+            if value is not None:
+                result = function(result, value.view(-1, 1, 1) if self.over_channels else value)
+        return result
+
+
 class UnitClamp(nn.Module):
     """Values below 0 become 0, above 1 become 1: what a hard sigmoid is behind a layer that scales by 1/6.
 

@@ -221,7 +221,7 @@ class _Lowering:
     def _cat(self) -> None:
         tensors = self.args[0] if self.args else self.kwargs["tensors"]
         dim = self.args[1] if len(self.args) > 1 else self.kwargs.get("dim", 0)
-        if all(isinstance(each, fx.Node) for each in tensors):
+        if isinstance(tensors, list | tuple) and all(isinstance(each, fx.Node) for each in tensors):
             self._becomes(torch.cat, (tuple(tensors), dim % self.values[self.node].ndim))
 
     def _binary(self) -> None:

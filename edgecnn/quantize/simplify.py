@@ -23,7 +23,7 @@ from edgecnn.quantize.graph import (
     shape_of,
     source_of,
 )
-from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
+from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, LayerNorm, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
 
 NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout2d, nn.Identity)
 NOT_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, UnitClamp)
@@ -79,6 +79,8 @@ def _kinds(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> No
         _set(graph_module, node, nn.ReLU6())
     elif isinstance(module, nn.Hardtanh) and (module.min_val, module.max_val) == (0, 1):
         _set(graph_module, node, UnitClamp())
+    elif type(module) is nn.LayerNorm:
+        module.__class__ = LayerNorm
     elif isinstance(module, nn.ZeroPad2d):
         _set(graph_module, node, ZeroPad(*module.padding))
 
@@ -213,10 +215,24 @@ def _shuffle(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> 
         graph_module.graph.eliminate_dead_code()
 
 
+def _channel_norm(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
+    """Channels last, LayerNorm, channels first: a LayerNorm over channels."""
+    turn, back = source_of(node), only_user(node)
+    source = None if turn is None else source_of(turn)
+    if not isinstance(module, LayerNorm) or turn is None or back is None or source is None:
+        return
+    dims = [each.dims for each in (module_of(graph_module, turn), module_of(graph_module, back)) if isinstance(each, Permute)]
+    if dims == [(0, 2, 3, 1), (0, 3, 1, 2)] and len(module.normalized_shape) == 1:
+        module.over_channels = True
+        node.args = (source,)
+        replace(graph_module, back, node)
+        graph_module.graph.eliminate_dead_code()
+
+
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 _REWRITES: tuple[Callable[[fx.GraphModule, fx.Node, nn.Module], None], ...] = (
-    _kinds, _batchnorm, _hard_sigmoid, _scale, _adaptive_pool, _shuffle, _padded_pool, _padding,
+    _kinds, _batchnorm, _hard_sigmoid, _scale, _adaptive_pool, _shuffle, _channel_norm, _padded_pool, _padding,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -68,7 +69,13 @@ def _export(model: nn.Module, arguments: ModelArguments) -> fx.GraphModule:
         if len(values) != 1:
             raise UsageError(f"it gives {len(values)} results instead of logits")
         result.args = (values[0],)
-    return fx.GraphModule(exported, graph)
+    # Weights under names of their own, so that the layers made of them can have the model's.
+    root = nn.Module()
+    for number, node in enumerate(graph.find_nodes(op="get_attr")):
+        value = attrgetter(str(node.target))(exported)
+        node.target = f"constant_{number}"
+        root.register_buffer(node.target, value.detach())
+    return fx.GraphModule(root, graph)
 
 
 def _first_line(error: Exception) -> str:
