@@ -27,7 +27,7 @@ from edgecnn.checkpoint import Header, load_model, tool_versions
 from edgecnn.data import folder
 from edgecnn.data.augment import Augmentation, to_input
 from edgecnn.data.dataset import DataSet, batches
-from edgecnn.errors import EdgeCNNError
+from edgecnn.errors import CheckFailedError, EdgeCNNError
 from edgecnn.evaluate import score_model
 from edgecnn.export.bundle import write_bundle
 from edgecnn.export.drafts import orders
@@ -52,7 +52,14 @@ MODELS = (
 )  # fmt: skip
 # Epochs and peak learning rate, where the usual ones do not lead from random weights to good ones in so few steps.
 USUAL = (8, 2e-3)
-SETTINGS = {"timm:mobilenetv3_small_050": (12, 2e-3), "torchvision:squeezenet1_1": (16, 5e-4), "timm:convnext_atto": (16, 1e-3)}
+SETTINGS = {
+    "torchvision:squeezenet1_1": (16, 5e-4),
+    "torchvision:shufflenet_v2_x0_5": (24, 3e-3),
+    "torchvision:efficientnet_b0": (20, 2e-3),
+    "torchvision:mnasnet0_5": (24, 2e-3),
+    "timm:mobilenetv3_small_050": (12, 2e-3),
+    "timm:convnext_atto": (16, 1e-3),
+}
 HEADERS = (
     "model", "traced by", "normalization", "operations", "outside XNNPACK", "float operations", "bytes", "float32",
     "static_w8a8", "drop", "agreement",
@@ -121,6 +128,9 @@ def run(model: str, dataset: DataSet, work: Path) -> Row:
     source = Source(network, header, dataset, 512)
     wanted = orders(["tflite"], STATIC_W8A8, None, DEFAULT_ENGINE)
     judged = write_bundle(wanted, STATIC_W8A8, source, out / "bundle", force=False, say=say)
+    failures = [each.failure for each in judged if each.failure is not None]
+    if failures:
+        raise CheckFailedError(failures[0])
     floats, quantized = judged
     against = comparison(judged, quantized.file)
     assert floats.artifact is not None and quantized.artifact is not None and against is not None

@@ -142,7 +142,8 @@ def fit(model: nn.Module, tensors: Mapping[str, Tensor], source: object) -> None
     for name in tensors:
         if name not in wanted:
             raise BadFileError(f"{source} does not fit the model: the model has no tensor '{name}'")
-    model.load_state_dict(dict(tensors))
+    wanted.update(tensors)  # the model's own dict, as it tells the versions of its modules
+    model.load_state_dict(wanted)
 
 
 def _shape(tensor: Tensor) -> str:

@@ -43,7 +43,7 @@ import sys
 blocked = {
     "torch", "torchvision", "torchao", "torch_pruning", "tensorflow", "keras", "jax", "jaxlib", "litert_torch",
     "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "safetensors",
-    "sklearn", "scipy", "matplotlib", "transformers", "pytest", "jsonschema",
+    "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema",
 }
 class Wall:
     def find_spec(self, name, path=None, target=None):

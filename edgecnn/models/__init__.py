@@ -5,6 +5,14 @@ from edgecnn.models.normalization import Normalization
 from edgecnn.models.registry import check, create, default_normalization, is_own, names, register, runs_code, short_name
 
 __all__ = [
-    "ModelArguments", "Normalization", "check", "create", "default_normalization", "is_own", "names", "register", "runs_code",
+    "ModelArguments",
+    "Normalization",
+    "check",
+    "create",
+    "default_normalization",
+    "is_own",
+    "names",
+    "register",
+    "runs_code",
     "short_name",
-]  # fmt: skip
+]

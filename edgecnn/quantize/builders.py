@@ -37,8 +37,8 @@ def _conv2d(
 ) -> nn.Module:
     out_channels, in_channels = weight.shape[0], weight.shape[1] * groups
     kernel = (weight.shape[2], weight.shape[3])
-    sizes = [tuple(each) if isinstance(each, list) else each for each in (stride, padding, dilation)]
-    layer = nn.Conv2d(in_channels, out_channels, kernel, *sizes, groups=groups, bias=bias is not None)
+    step, pad, holes = (tuple(each) if isinstance(each, list) else each for each in (stride, padding, dilation))
+    layer = nn.Conv2d(in_channels, out_channels, kernel, step, pad, holes, groups, bias is not None)
     return _with(layer, weight=weight, bias=bias)
 
 

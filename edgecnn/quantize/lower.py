@@ -107,8 +107,10 @@ class _Lowering:
     ) -> None:
         self.graph_module, self.node, self.values = graph_module, node, values
         self.name = _name(node) or ""
-        self.args = list(fx.map_arg(tuple(node.args), lambda each: constants.get(each, each)))
-        self.kwargs = dict(fx.map_arg(dict(node.kwargs), lambda each: constants.get(each, each)))
+        args: Any = fx.map_arg(tuple(node.args), lambda each: constants.get(each, each))
+        kwargs: Any = fx.map_arg(dict(node.kwargs), lambda each: constants.get(each, each))
+        self.args: list[Any] = list(args)
+        self.kwargs: dict[str, Any] = dict(kwargs)
         if isinstance(node.target, torch._ops.OpOverload):
             names = [argument.name for argument in node.target._schema.arguments]
             self.kwargs |= dict(zip(names, self.args, strict=False))
@@ -130,8 +132,10 @@ class _Lowering:
     def _layers(self) -> Sequence[nn.Module] | None:
         """The layers, one after another, that do the same; None where that is not known."""
         source = self._source()
+        if source is None:
+            return None
         before, after = self.values.get(source), self.values[self.node]
-        if source is None or not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        if not isinstance(before, Tensor) or not isinstance(after, Tensor):
             return None
         if self.name in IDENTITIES or (self.name in RESHAPES and before.shape == after.shape):
             return ()
@@ -236,6 +240,8 @@ class _Lowering:
         other = next(each for each in operands if each is not data[0])
         if not isinstance(other, int | float | Tensor) or not isinstance(self.values[data[0]], Tensor):
             return
+        factor: Tensor | float
+        shift: Tensor | float
         if function is operator.mul:
             factor, shift = other, 0.0
         elif function is operator.add:
@@ -260,7 +266,7 @@ class _Lowering:
         dim %= pieces[0].ndim
         stops = [sum(piece.shape[dim] for piece in pieces[: index + 1]) for index in range(len(pieces))]
         for user in list(self.node.users):
-            index = user.args[1]
+            index: Any = user.args[1]
             layer = Slice(dim, stops[index] - pieces[index].shape[dim], stops[index])
             with self.graph_module.graph.inserting_before(user):
                 piece = self.graph_module.graph.call_module(add_module(self.graph_module, user.name, layer), (source,))

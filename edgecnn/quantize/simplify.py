@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -23,7 +24,17 @@ from edgecnn.quantize.graph import (
     shape_of,
     source_of,
 )
-from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, LayerNorm, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
+from edgecnn.quantize.layers import (
+    ChannelShuffle,
+    GlobalMean,
+    LayerNorm,
+    Permute,
+    Reshape,
+    Scale,
+    Slice,
+    UnitClamp,
+    ZeroPad,
+)
 
 NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout2d, nn.Identity)
 NOT_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, UnitClamp)
@@ -38,7 +49,7 @@ def fold_batchnorm(graph_module: fx.GraphModule) -> None:
             continue
         if isinstance(module, NOTHING_AT_INFERENCE):
             replace(graph_module, node, before)
-        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and only_user(before) is node:
+        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and len(before.users) == 1:
             layer = module_of(graph_module, before)
             if isinstance(layer, nn.Conv2d):
                 graph_module.set_submodule(str(before.target), fuse_conv_bn_eval(layer, module))
@@ -130,7 +141,8 @@ def _adaptive_pool(graph_module: fx.GraphModule, node: fx.Node, module: nn.Modul
     elif all(before == out for before, out in sizes):
         replace(graph_module, node, source)
     elif all(before % out == 0 for before, out in sizes):
-        _set(graph_module, node, nn.AvgPool2d(tuple(before // out for before, out in sizes)))
+        (height, rows), (width, columns) = sizes
+        _set(graph_module, node, nn.AvgPool2d((height // rows, width // columns)))
 
 
 def _padded_pool(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
@@ -221,7 +233,11 @@ def _channel_norm(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module
     source = None if turn is None else source_of(turn)
     if not isinstance(module, LayerNorm) or turn is None or back is None or source is None:
         return
-    dims = [each.dims for each in (module_of(graph_module, turn), module_of(graph_module, back)) if isinstance(each, Permute)]
+    dims = [
+        each.dims
+        for each in (module_of(graph_module, turn), module_of(graph_module, back))
+        if isinstance(each, Permute)
+    ]
     if dims == [(0, 2, 3, 1), (0, 3, 1, 2)] and len(module.normalized_shape) == 1:
         module.over_channels = True
         node.args = (source,)
@@ -229,7 +245,8 @@ def _channel_norm(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module
         graph_module.graph.eliminate_dead_code()
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+def _pair(value: Any) -> tuple[int, int]:
+    """An int or a pair of them as a pair."""
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 

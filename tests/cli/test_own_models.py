@@ -95,7 +95,19 @@ def test_from_training_to_a_bundle(data, file, tmp_path, capfd):
 
 
 def test_opening_weights_runs_no_code_that_is_not_named(data, file, tmp_path):
-    run = ["train", "--model", f"{file}:make", "--data", data, "--epochs", 1, "--batch-size", 16, "--out", tmp_path / "run"]
+    run = [
+        "train",
+        "--model",
+        f"{file}:make",
+        "--data",
+        data,
+        "--epochs",
+        1,
+        "--batch-size",
+        16,
+        "--out",
+        tmp_path / "run",
+    ]
     assert main([str(word) for word in run]) == 0
     (tmp_path / "ran").unlink()
     path = tmp_path / "run" / WEIGHTS
@@ -137,7 +149,9 @@ def _gated():
     return own_nets.build(own_nets.Gated)
 
 
-@pytest.mark.parametrize("wrap", [lambda t: t, lambda t: {"state_dict": {f"module.{k}": v for k, v in t.items()}, "epoch": 3}])
+@pytest.mark.parametrize(
+    "wrap", [lambda t: t, lambda t: {"state_dict": {f"module.{k}": v for k, v in t.items()}, "epoch": 3}]
+)
 def test_a_state_dict_is_read_as_tensors(tmp_path, wrap):
     torch.save(wrap(_tensors()), tmp_path / "w.pth")
     torch.manual_seed(9)

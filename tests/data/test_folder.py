@@ -228,3 +228,26 @@ def test_impossible_sizes_are_refused(folder, image):
 def test_a_folder_in_the_working_directory_needs_no_separator(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     assert load("colours").name == "colours"
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "colour", "expected"),
+    [
+        ("RGBA", 4, (200, 30, 40, 128), (200, 30, 40, 128)),
+        ("RGB", 4, (200, 30, 40), (200, 30, 40, 255)),
+        ("LA", 2, (90, 7), (90, 7)),
+        ("L", 2, 90, (90, 255)),
+        ("RGBA", 2, (90, 90, 90, 40), (90, 40)),
+        ("CMYK", 4, (0, 0, 0, 255), (0, 0, 0, 255)),
+        ("CMYK", 2, (0, 0, 0, 255), (0, 255)),
+    ],
+)
+def test_two_and_four_channels_keep_transparency_as_it_is(folder, mode, channels, colour, expected):
+    kind = "tiff" if mode == "CMYK" else "png"
+    for split in ("train", "test"):
+        for picture in (folder / split).glob("*/*"):
+            picture.unlink()
+            Image.new(mode, (32, 32), colour).save(picture.with_suffix(f".{kind}"))
+    pixels = open_folder(folder, image=(32, 32, channels)).test.take(np.array([0]))[0]
+    assert pixels.shape == (1, 32, 32, channels)
+    assert tuple(pixels[0, 5, 5]) == expected

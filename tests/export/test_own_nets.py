@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from edgecnn.errors import CheckFailedError
 from edgecnn.evaluate import predictor
@@ -37,8 +38,10 @@ def logits(content, tmp_path):
 def model(request):
     """A small model with an ImageNet normalization; its logits are spread by its last layer."""
     built = own_nets.build(request.param)
+    head = built.get_submodule("head")
+    assert isinstance(head, nn.Linear)
     with torch.no_grad():
-        built.head.weight *= 5
+        head.weight *= 5
     return attach(built, IMAGENET)
 
 

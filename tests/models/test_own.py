@@ -13,7 +13,7 @@ from edgecnn.errors import BadFileError, MissingExtraError, UnknownNameError, Us
 from edgecnn.models import ModelArguments, Normalization
 from edgecnn.models.normalization import normalization_of
 
-FILE = '''
+FILE = """
 from torch import nn
 from helper import HIDDEN
 
@@ -46,7 +46,7 @@ def pair(num_classes):
 
 ready = Net(10)
 size = 7
-'''
+"""
 ARGUMENTS = ModelArguments(4, 2, (12, 10))
 
 

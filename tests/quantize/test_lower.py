@@ -131,6 +131,13 @@ def test_whole_models_compute_what_they_did(kind):
     nets.assert_close(fold(model, own_nets.ARGUMENTS)(x), model(x))
 
 
+def test_nothing_is_computed_in_place_since_a_tensor_may_have_other_readers():
+    model = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(inplace=True), nn.Conv2d(8, 8, 1), nn.Hardswish(inplace=True))
+    parts = [part for part in fold(model, SIZE).modules() if hasattr(part, "inplace")]
+    assert len(parts) == 2
+    assert not any(part.inplace for part in parts)
+
+
 def test_a_shuffle_written_with_views_is_one_layer():
     found = kinds(fold(own_nets.build(own_nets.Shuffled), own_nets.ARGUMENTS))
     assert found.count(ChannelShuffle) == 1
