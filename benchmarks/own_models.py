@@ -56,8 +56,10 @@ SETTINGS = {
     "torchvision:squeezenet1_1": (16, 5e-4),
     "torchvision:shufflenet_v2_x0_5": (24, 3e-3),
     "torchvision:efficientnet_b0": (20, 2e-3),
-    "torchvision:mnasnet0_5": (24, 2e-3),
+    "torchvision:mnasnet0_5": (20, 2e-3),
+    "torchvision:resnet18": (5, 2e-3),
     "timm:mobilenetv3_small_050": (12, 2e-3),
+    "timm:resnet10t": (5, 2e-3),
     "timm:convnext_atto": (16, 1e-3),
 }
 HEADERS = (
