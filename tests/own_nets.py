@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecnn.models import ModelArguments
+from edgecnn.models.registry import _in_order
 from tests import nets
 
 ARGUMENTS = ModelArguments(4, 3, (32, 32))
@@ -27,6 +28,7 @@ class SqueezeExcite(nn.Module):
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.reduce, self.expand, self.gate = nn.Conv2d(channels, 4, 1), nn.Conv2d(4, channels, 1), gate()
+        nn.init.uniform_(self.expand.weight, -40, 40)  # a hard gate is then often shut or open
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gate(self.expand(F.relu(self.reduce(self.pool(x)))))
@@ -115,10 +117,29 @@ class Layered(nn.Module):
         return self.head((x + y).mean((2, 3)))
 
 
-KINDS = (Gated, Shuffled, Same, Layered)
+class Mixed(nn.Module):
+    """What is left: BatchNorm first, a pool over negative values, slopes, clamps, differences, grids that differ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn, self.conv = nn.BatchNorm2d(8), nn.Conv2d(3, 8, 3, padding="same")
+        self.pool, self.slope, self.tanh = nn.MaxPool2d(3, 2, padding=1), nn.LeakyReLU(0.1), nn.Tanh()
+        self.gate, self.last = nn.Hardsigmoid(), nn.Conv2d(16, 8, 3, stride=2, padding=1)
+        self.head = nn.Linear(8 * 4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.slope(self.bn(self.pool(self.conv(x))))
+        x = torch.cat([x - self.tanh(x) * 0.5, self.gate(x)], 1)
+        x = F.adaptive_avg_pool2d(self.last(x), 2)
+        return self.head(x.view(x.shape[0], -1))
+
+
+KINDS = (Gated, Shuffled, Same, Layered, Mixed)
 
 
 def build(kind: type[nn.Module]) -> nn.Module:
-    """One of these with random weights and statistics, in evaluation mode."""
+    """One of these with random weights and statistics, in evaluation mode, as ``models.create`` would hand it out."""
     torch.manual_seed(3)
-    return nets.with_statistics(kind())
+    model = nets.with_statistics(kind())
+    model.register_forward_pre_hook(_in_order)
+    return model

@@ -114,7 +114,13 @@ def create(name: str, arguments: ModelArguments | None = None, normalization: No
     else:
         model = own.create(spec, chosen)
         _prove(name, model, chosen)
+        model.register_forward_pre_hook(_in_order)
     return model if normalization is None else attach(model, normalization.for_channels(chosen.in_channels))
+
+
+def _in_order(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Hand a model from outside its images channel by channel in memory: many flatten with view(), which needs that."""
+    return tuple(each.contiguous() for each in inputs)
 
 
 def _prove(name: str, model: nn.Module, arguments: ModelArguments) -> None:

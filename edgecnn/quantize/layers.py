@@ -84,15 +84,17 @@ class LayerNorm(nn.LayerNorm):
 class UnitClamp(nn.Module):
     """Values below 0 become 0, above 1 become 1: what a hard sigmoid is behind a layer that scales by 1/6.
 
-    With ``by_grid`` the quantizer that follows does it, whose grid ends at 0 and 1.
+    Where it is computed with the layer before it (``in_layer``), the quantizer that follows does it in an exported
+    file (``exported``): its grid ends at 0 and 1.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.by_grid = False
+        self.in_layer = False
+        self.exported = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return x if self.by_grid else torch.clamp(x, 0, 1)
+        return x if self.in_layer and self.exported else torch.clamp(x, 0, 1)
 
 
 class ZeroPad(nn.Module):

@@ -11,8 +11,9 @@ import operator
 import torch
 from torch import fx, nn
 
-from edgecnn.quantize.graph import finish, is_relu, module_of, only_user, source_of
-from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Slice, UnitClamp, ZeroPad
+from edgecnn.errors import UsageError
+from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, source_of
+from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
 from edgecnn.quantize.lower import IS_TENSOR
 from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
@@ -49,6 +50,10 @@ def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
         elif isinstance(module, nn.Linear):
             QuantizedLinear.adopt(module)
 
+    for node in graph_module.graph.nodes:
+        module, source = module_of(graph_module, node), source_of(node)
+        if isinstance(module, UnitClamp) and source is not None:
+            module.in_layer = fuses_into_relu(graph_module, source)
     nodes = [node for node in graph_module.graph.nodes if node.op != "output"]
     floats = {node for node in nodes if not _has_kernel(graph_module, node)}
     quantizer_of: dict[fx.Node, str] = {}
@@ -108,7 +113,8 @@ def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, quantizer_of: di
 def _join_concatenated(graph_module: fx.GraphModule) -> None:
     """One quantizer for all that a concatenation joins: its integers are copied.
 
-    A tensor whose grid is fixed keeps it and is quantized once more, on the common grid.
+    A tensor whose grid is fixed keeps it, and a 1x1 depthwise convolution brings it onto the common grid: of two
+    quantizers in a row the converter would drop one.
     """
     stands_for: dict[str, str] = {}
 
@@ -129,22 +135,32 @@ def _join_concatenated(graph_module: fx.GraphModule) -> None:
                 if name != own:
                     stands_for[name] = own
                 continue
-            with graph_module.graph.inserting_before(node):
-                node.replace_input_with(part, graph_module.graph.call_module(own, (part,)))
+            moved = _moved(graph_module, part)
+            with graph_module.graph.inserting_after(moved):
+                node.replace_input_with(part, graph_module.graph.call_module(own, (moved,)))
     for node in graph_module.graph.nodes:
         if node.op == "call_module":
             node.target = current(str(node.target))
 
 
+def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
+    """A layer that gives the quantized tensor ``part`` as it is. Raises UsageError unless that is an image."""
+    source = source_of(part)
+    while source is not None and isinstance(module_of(graph_module, source), ActivationQuantizer):
+        source = source_of(source)
+    shape = source.meta["tensor_meta"].shape if source is not None and "tensor_meta" in source.meta else ()
+    if len(shape) != 4:
+        raise UsageError(f"operation '{source}' has a grid of its own and cannot be joined with others")
+    layer = QuantizedConv2d.adopt(Scale(torch.ones(shape[1]), torch.zeros(shape[1])))
+    with graph_module.graph.inserting_after(part):
+        return graph_module.graph.call_module(add_module(graph_module, f"{part.args[0]}_moved", layer), (part,))
+
+
 def boundaries_of(graph_module: fx.GraphModule) -> int:
-    """How many tensors of a QDQ graph are quantized out of float, or from one grid onto another, the image aside."""
-    count = 0
-    for node in graph_module.graph.nodes:
-        source = source_of(node)
-        if source is not None and isinstance(module_of(graph_module, node), ActivationQuantizer):
-            again = isinstance(module_of(graph_module, source), ActivationQuantizer)
-            count += again or not (source.op == "get_attr" or _has_kernel(graph_module, source))
-    return count
+    """How many tensors of a QDQ graph are quantized out of float, the image aside."""
+    pairs = [(source_of(node), module_of(graph_module, node)) for node in graph_module.graph.nodes]
+    sources = [source for source, module in pairs if source and isinstance(module, ActivationQuantizer)]
+    return sum(each.op != "get_attr" and not _has_kernel(graph_module, each) for each in sources)
 
 
 def _counts(node: fx.Node) -> bool:
@@ -163,9 +179,9 @@ def _is_addition(node: fx.Node) -> bool:
 
 
 def fuses_into_relu(graph_module: fx.GraphModule, node: fx.Node) -> bool:
-    """True for a layer or addition whose only user is a ReLU, which the runtime computes with it."""
+    """True for a layer or addition whose only user is a ReLU or clamp, which the runtime computes with it."""
     user = only_user(node)
-    if user is None or not is_relu(graph_module, user):
+    if user is None or not (is_relu(graph_module, user) or isinstance(module_of(graph_module, user), UnitClamp)):
         return False
     return isinstance(module_of(graph_module, node), nn.Conv2d | nn.Linear) or _is_addition(node)
 

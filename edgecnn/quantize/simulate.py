@@ -186,4 +186,4 @@ def set_mode(module: nn.Module, mode: Mode) -> None:
         if isinstance(part, ActivationQuantizer | _QuantizedWeight):
             part.set_mode(mode)
         elif isinstance(part, UnitClamp):
-            part.by_grid = mode in EXPORTED
+            part.exported = mode in EXPORTED

@@ -60,7 +60,8 @@ def train(
 
         torch.manual_seed(recipe.seed)
         live = models.create(model, header.arguments, header.normalization).to(place)
-        live = live.to(memory_format=torch.channels_last)
+        if not models.is_own(model):  # others' models may count on the usual order
+            live = live.to(memory_format=torch.channels_last)
         state = State.start(live, recipe)
         curve = folder.resume(header, state) if resume else []
 

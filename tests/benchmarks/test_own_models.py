@@ -13,8 +13,9 @@ from benchmarks.own_models import Row
 def row(model: str, agreement: float) -> Row:
     return Row(
         model=model, traced_by="torch.fx", normalization="ones", operations={"CONV_2D": 20, "GELU": 2},
-        outside_xnnpack=2, float_operations="a (LayerNorm), b (LayerNorm)", bytes=1234567, float_bytes=4, float_accuracy=1.0,
-        accuracy=0.98, drop=2.0, agreement=agreement, images=600, train_seconds=1.0, quantize_seconds=1.0,
+        outside_xnnpack=2, float_operations="a (LayerNorm), b (LayerNorm)", bytes=1234567, float_bytes=4,
+        float_accuracy=1.0, accuracy=0.98, drop=2.0,
+        agreement=agreement, images=600, train_seconds=1.0, quantize_seconds=1.0,
     )  # fmt: skip
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import boundaries_of, float_operations, insert_quantizers
 from edgecnn.quantize.simulate import ActivationQuantizer, Affine
-from tests import nets
+from tests import nets, own_nets
 
 ARGUMENTS = ModelArguments()
 
@@ -110,6 +111,14 @@ def test_every_tensor_of_a_model_is_quantized_once(model, names):
             assert followers or "relu" in next(iter(node.users)).name
 
 
+@pytest.mark.parametrize("kind", own_nets.KINDS)
+def test_no_quantizer_follows_another_as_the_converter_would_drop_one(kind):
+    graph_module = insert_quantizers(fold(own_nets.build(kind), own_nets.ARGUMENTS))
+    for node in graph_module.graph.nodes:
+        if str(node.target).startswith("quantizer_"):
+            assert not str(node.args[0].target).startswith("quantizer_")
+
+
 def test_observing_changes_nothing():
     module = nets.untrained("depth_res")
     x = nets.inputs(2, 3, 32, 32)
@@ -167,10 +176,22 @@ def test_what_is_joined_has_one_quantizer():
     assert boundaries_of(graph_module) == 0
 
 
-def test_a_fixed_grid_is_quantized_again_to_be_joined():
-    graph_module = quantized(Joined(nn.Sigmoid()))
-    assert order(graph_module) == ["<x>", "one", "<cat>", "two", "<two>", "act", "<act>", "<cat>", "<cat>"]
-    assert boundaries_of(graph_module) == 1
+def test_a_fixed_grid_is_left_by_a_layer_to_be_joined():
+    graph_module = insert_quantizers(fold(Joined(nn.Sigmoid()).eval(), ModelArguments(10, 3, (8, 8))))
+    assert order(graph_module) == [
+        "<x>", "one", "<cat>", "two", "<two>", "act", "<act>", "act_moved", "<cat>", "<cat>",
+    ]  # fmt: skip
+    assert boundaries_of(graph_module) == 0
+
+
+def test_a_fixed_grid_that_is_no_image_cannot_be_joined():
+    class Net(nn.Module):
+        def forward(self, x):
+            x = x.mean((2, 3))
+            return torch.cat([x, torch.tanh(x)], 1)
+
+    with pytest.raises(UsageError, match="operation 'tanh.*' has a grid of its own and cannot be joined"):
+        insert_quantizers(fold(Net().eval(), ModelArguments(10, 3, (8, 8))))
 
 
 def test_the_product_of_two_tensors_has_a_range_of_its_own():
