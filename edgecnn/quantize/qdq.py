@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from edgecnn.errors import UsageError
-from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, source_of
+from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, shape_of, source_of
 from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
 from edgecnn.quantize.lower import IS_TENSOR
 from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
@@ -51,9 +51,9 @@ def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
             QuantizedLinear.adopt(module)
 
     for node in graph_module.graph.nodes:
-        module, source = module_of(graph_module, node), source_of(node)
-        if isinstance(module, UnitClamp) and source is not None:
-            module.in_layer = fuses_into_relu(graph_module, source)
+        clamp, source = module_of(graph_module, node), source_of(node)
+        if isinstance(clamp, UnitClamp) and source is not None:
+            clamp.in_layer = fuses_into_relu(graph_module, source)
     nodes = [node for node in graph_module.graph.nodes if node.op != "output"]
     floats = {node for node in nodes if not _has_kernel(graph_module, node)}
     quantizer_of: dict[fx.Node, str] = {}
@@ -148,7 +148,7 @@ def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
     source = source_of(part)
     while source is not None and isinstance(module_of(graph_module, source), ActivationQuantizer):
         source = source_of(source)
-    shape = source.meta["tensor_meta"].shape if source is not None and "tensor_meta" in source.meta else ()
+    shape = shape_of(source) if source is not None and "tensor_meta" in source.meta else ()
     if len(shape) != 4:
         raise UsageError(f"operation '{source}' has a grid of its own and cannot be joined with others")
     layer = QuantizedConv2d.adopt(Scale(torch.ones(shape[1]), torch.zeros(shape[1])))
