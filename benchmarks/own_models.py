@@ -60,6 +60,7 @@ SETTINGS = {
     "torchvision:resnet18": (5, 2e-3),
     "timm:mobilenetv3_small_050": (12, 2e-3),
     "timm:resnet10t": (5, 2e-3),
+    "timm:tf_efficientnet_lite0": (20, 2e-3),
     "timm:convnext_atto": (16, 1e-3),
 }
 HEADERS = (
