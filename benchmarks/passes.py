@@ -1,7 +1,8 @@
-"""What each rewrite of the graph brings: ``python -m benchmarks.passes [--model NAME...] [--rounds 20] [--json]``.
+"""What each rewrite of the graph brings: ``python -m benchmarks.passes [--model NAME...] [--runs 5] [--json]``.
 
 Exports every model with random weights (time does not depend on them) as float32 and static_w8a8 with one rewrite
-after another switched on, and times all files by turns; see benchmarks/latency.py.
+after another switched on, and benches the files of a model by turns; where the CPU has Intel AMX, once with it
+withheld, as edgecnn runs them, and once with it allowed.
 """
 
 from __future__ import annotations
@@ -10,21 +11,29 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.latency import Latency, measure
 from edgecnn import models
+from edgecnn.errors import CheckFailedError
 from edgecnn.export import tflite
+from edgecnn.measure.bench import Surroundings, bench
+from edgecnn.measure.cases import Order, find_cases
+from edgecnn.measure.figures import figures
+from edgecnn.measure.measurement import Case, Settings
+from edgecnn.measure.worker import Worker, command
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.report.table import table
+from edgecnn.runtime import amx
 from edgecnn.runtime.internals import partitions
+from edgecnn.runtime.litert import AMX_VARIABLE
 
 HEADERS = (
     "model",
@@ -60,7 +69,21 @@ def variants() -> list[tuple[str, tuple[str, ...]]]:
     return floats + [(STATIC_W8A8.name, chosen) for chosen in growing]
 
 
-def run(model: str, rounds: int, folder: Path) -> list[Row]:
+def time_files(files: Sequence[Path], runs: int, amx_allowed: bool) -> list[float]:
+    """Median microseconds per image of each file. Raises CheckFailedError when one fails."""
+
+    def start(_case: Case) -> Worker:
+        return Worker(["env", f"{AMX_VARIABLE}={int(amx_allowed)}", *command()])
+
+    order = Order(tuple(files), ("litert",), settings=Settings(runs))
+    session = bench(find_cases(order), order.settings, Surroundings(start=start))
+    for row in session.measurements:
+        if row.failure is not None:
+            raise CheckFailedError(f"{row.case.file} {row.failure}")
+    return [figures(row).p50 for row in session.measurements]
+
+
+def run(model: str, runs: int, folder: Path) -> list[Row]:
     """Export, time and tabulate one model."""
     arguments = ModelArguments()
     torch.manual_seed(0)
@@ -69,24 +92,20 @@ def run(model: str, rounds: int, folder: Path) -> list[Row]:
     files = []
     for number, (recipe, chosen) in enumerate(variants()):
         if recipe == FLOAT32.name:
-            content = tflite.convert_float(passes.apply(fold(network), chosen, arguments), arguments)
+            content = tflite.convert_float(passes.apply(fold(network, arguments), chosen, arguments), arguments)
         else:
             content = tflite.convert_quantized(ptq.calibrate(network, arguments, [images], chosen), arguments)
         files.append(folder / f"{model}_{number}_{recipe}.tflite")
         files[-1].write_bytes(content)
-    timed: dict[str, list[Latency]] = {}
-    for each in measure(files, rounds):
-        timed.setdefault(each.file, []).append(each)
-    rows = []
-    for (recipe, chosen), file in zip(variants(), files, strict=True):
-        withheld, *allowed = timed[str(file)]
-        rows.append(
-            Row(
-                model, recipe, chosen, file.stat().st_size, partitions(file.read_bytes())[0], withheld.microseconds,
-                allowed[0].microseconds if allowed else None, withheld.ratio,
-            )
-        )  # fmt: skip
-    return rows
+    withheld = time_files(files, runs, amx_allowed=False)
+    allowed = time_files(files, runs, amx_allowed=True) if amx.supported() else [None] * len(files)
+    return [
+        Row(
+            model, recipe, chosen, file.stat().st_size, partitions(file.read_bytes())[0], without, with_amx,
+            without / withheld[0],
+        )
+        for (recipe, chosen), file, without, with_amx in zip(variants(), files, withheld, allowed, strict=True)
+    ]  # fmt: skip
 
 
 def text(rows: list[Row]) -> str:
@@ -106,13 +125,13 @@ def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.passes", description="Time the graph rewrites.")
     parser.add_argument("--model", nargs="+", default=models.names())
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for model in options.model:
-            rows += run(model, options.rounds, Path(folder))
+            rows += run(model, options.runs, Path(folder))
     print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else text(rows))
     return 0
 

@@ -18,31 +18,46 @@ from edgecnn.errors import EdgeCNNError
 from edgecnn.measure.bench import bench
 from edgecnn.measure.cases import Order, find_cases
 from edgecnn.measure.figures import medians
-from edgecnn.measure.measurement import Settings
-from edgecnn.measure.runtimes import RUNTIMES
-from edgecnn.measure.stats import BY_TURNS, OF_TWO_BENCHES, differ, spread
+from edgecnn.measure.limits import parse_limits
+from edgecnn.measure.measurement import Session, Settings
+from edgecnn.measure.regression import LEVEL, compare
+from edgecnn.measure.stats import BY_TURNS, differ, spread
+from edgecnn.runtime.artifact import FORMAT_OF_SUFFIX
+from edgecnn.runtime.engines import fitting
 
-LEVEL = 0.05
+LIMITS = parse_limits(
+    "latency:p50:0%,latency:p90:0%,latency:p99:0%,latency:mean:0%,latency:min:0%,cold_start:0%,memory:0%"
+)
+USUAL = parse_limits("latency:p50:5%")
 
 
-def measure(path: Path, pairs: int) -> list[list[list[float]]]:
-    """For every pair, the run medians, microseconds, of both rows. Raises UsageError as find_cases and bench do."""
-    cases = find_cases(Order((path, path), tuple(RUNTIMES)))
-    sessions = [bench(cases, Settings()) for _ in range(pairs)]
-    return [[medians(row) for row in session.measurements] for session in sessions]
+def measure(path: Path, pairs: int) -> list[Session]:
+    """A bench of two rows of the same file for every pair. Raises UsageError as find_cases and bench do."""
+    cases = find_cases(Order((path, path), fitting(FORMAT_OF_SUFFIX.get(path.suffix, ""))[:1]))
+    return [bench(cases, Settings()) for _ in range(pairs)]
 
 
-def verdict(rows: Sequence[Sequence[Sequence[float]]]) -> dict[str, object]:
-    """How many pairs differ at 5 %, of both kinds, and the median spread of a row's runs."""
-    within = [differ(first, second, BY_TURNS) for first, second in rows]
-    between = [differ(one[0], two[1], OF_TWO_BENCHES) for one, two in pairwise(rows)]
+def verdict(sessions: Sequence[Session]) -> dict[str, object]:
+    """How many pairs differ at 5 %, of both kinds, and the median spread of a row's runs.
+
+    Pairs of two benches are what ``edgecnn compare-runs`` makes of them, for each of its figures that runs decide;
+    ``regressions`` counts those among them that it would also call so with its usual limit on latency.
+    """
+    rows = [[medians(row) for row in session.measurements] for session in sessions]
+    outcomes = [compare(one, two, LIMITS) for one, two in pairwise(sessions)]
+    changes = [change for outcome in outcomes for change in outcome.changes]
     spreads = sorted(spread(row) for pair in rows for row in pair)
     return {
-        "pairs_by_turns": len(within),
-        "differ_by_turns": sum(p < LEVEL for p in within),
-        "pairs_of_two_benches": len(between),
-        "differ_of_two_benches": sum(p < LEVEL for p in between),
+        "pairs_by_turns": len(rows),
+        "differ_by_turns": sum(differ(first, second, BY_TURNS) < LEVEL for first, second in rows),
+        "pairs_of_two_benches": sum(change.limit == LIMITS[0] for change in changes),
+        "differ_of_two_benches": {
+            limit.name: sum(change.p is not None and change.p < LEVEL for change in changes if change.limit == limit)
+            for limit in LIMITS
+        },
+        "regressions": sum(len(compare(one, two, USUAL).regressions) for one, two in pairwise(sessions)),
         "median_spread": spreads[len(spreads) // 2],
+        "medians": rows,
     }
 
 
@@ -53,11 +68,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=40)
     options = parser.parse_args(words)
     try:
-        rows = measure(options.file, options.pairs)
+        sessions = measure(options.file, options.pairs)
     except EdgeCNNError as error:
         print(f"same_twice: error: {error}", file=sys.stderr)
         return error.exit_code
-    print(json.dumps(verdict(rows) | {"medians": rows}))
+    print(json.dumps(verdict(sessions)))
     return 0
 
 

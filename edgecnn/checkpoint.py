@@ -9,6 +9,7 @@ made them. A checkpoint of an unfinished training holds the optimizer's and the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import platform
@@ -58,6 +59,7 @@ class Header:
     ``recipe`` are the training settings, ``metrics`` what was measured (accuracies are fractions of
     ``test_images`` or ``validation_images``), ``training`` the machine, the seconds it took and the epoch reached.
     ``normalization`` is the input normalization that the architecture was trained with, None for edgecnn's own.
+    ``quantization`` says what weights were trained to be quantized for, and is empty for float weights.
     """
 
     model: str
@@ -72,6 +74,7 @@ class Header:
     versions: dict[str, str] = field(default_factory=lambda: tool_versions("torch"))
     format: int = _FORMAT
     normalization: Normalization | None = None
+    quantization: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -155,9 +158,12 @@ def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module
 
     A model that is a user's code is built only if ``expected_model`` names such a model: opening a file runs nothing
     that the file names. Raises BadFileError if the file is broken, belongs to another model than ``expected_model``,
-    or does not fit; UsageError for a user's model that is not named.
+    does not fit, or holds weights that were trained for quantization, which are no float weights any more; UsageError
+    for a user's model that is not named.
     """
     header, tensors = load(path)
+    if header.quantization:
+        raise BadFileError(f"{path} holds weights that '--qat' trained, no float weights; give it as --qat-weights")
     if expected_model is None and models.runs_code(header.model):
         raise UsageError(f"{path} holds weights of '{header.model}', which is code; name it with --model to let it run")
     if expected_model is not None and expected_model != header.model:
@@ -227,6 +233,14 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     return dict(found)
 
 
+def digest(model: nn.Module) -> str:
+    """Hex SHA-256 of the names and values of all tensors of ``model``, whatever a file's header says beside them."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 def annotate(path: Path, metrics: Mapping[str, float]) -> Header:
     """Add ``metrics`` to the header of a weights file, replacing those of the same names; gives the new header.
 
@@ -239,13 +253,16 @@ def annotate(path: Path, metrics: Mapping[str, float]) -> Header:
 
 
 def shipped_folder() -> Path:
-    """Where the weights that come with edgecnn lie: DATASET/MODEL.safetensors."""
+    """Where the weights that come with edgecnn lie: DATASET/MODEL.safetensors, DATASET/MODEL.RECIPE.safetensors."""
     return Path(str(resources.files("edgecnn"))) / "weights"
 
 
-def shipped(model: str, dataset: str) -> Path | None:
-    """Path of the weights that come with edgecnn for this model and data set, or None."""
-    path = shipped_folder() / dataset / f"{model}{SUFFIX}"
+def shipped(model: str, dataset: str, recipe: str = "") -> Path | None:
+    """Path of the weights that come with edgecnn for this model and data set, or None.
+
+    With the name of a ``recipe``, of those that were trained to be quantized by it.
+    """
+    path = shipped_folder() / dataset / f"{model}{recipe and '.'}{recipe}{SUFFIX}"
     return path if path.is_file() else None
 
 

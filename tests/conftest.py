@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import browser as browser
+
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 

@@ -203,3 +203,27 @@ def test_shipped_weights_are_found_by_model_and_data_set(
     assert checkpoint.shipped("lenet", "digits") == paths[1]
     assert checkpoint.shipped("lenet", "flowers") is None
     assert checkpoint.shipped("mod_cnn", "digits") is None
+
+
+def test_the_digest_is_of_the_tensors_and_of_nothing_else(weights: Path) -> None:
+    model, _ = checkpoint.load_model(weights)
+    before = checkpoint.digest(model)
+    checkpoint.annotate(weights, {"more": 1.0})
+    again, _ = checkpoint.load_model(weights)
+    assert checkpoint.digest(again) == before
+    with torch.no_grad():
+        next(again.parameters()).flatten()[0] += 1e-3
+    assert checkpoint.digest(again) != before
+
+
+def test_shipped_weights_are_named_by_data_set_model_and_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path)
+    floats, trained = (tmp_path / "digits" / f"lenet{recipe}.safetensors" for recipe in ("", ".static_w8a8"))
+    checkpoint.save(trained, replace(HEADER, quantization={"recipe_name": "static_w8a8"}), {})
+    assert checkpoint.shipped("lenet", "digits") is None
+    assert checkpoint.shipped("lenet", "digits", "static_w8a8") == trained
+    checkpoint.save(floats, HEADER, {})
+    assert checkpoint.shipped("lenet", "digits") == floats
+    assert [path for path, _ in checkpoint.all_shipped("lenet")] == [floats]

@@ -42,8 +42,8 @@ BLOCKED = """
 import sys
 blocked = {
     "torch", "torchvision", "torchao", "torch_pruning", "tensorflow", "keras", "jax", "jaxlib", "litert_torch",
-    "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "safetensors",
-    "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema",
+    "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "openvino", "executorch",
+    "safetensors", "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema",
 }
 class Wall:
     def find_spec(self, name, path=None, target=None):
@@ -112,6 +112,14 @@ sys.exit(main(["bench", {str(folder)!r}, "--runs", "1", "--min-seconds", "0.01"]
     run = subprocess.run([sys.executable, "-c", BLOCKED + start], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "static_w8a8" in run.stdout
+
+
+def test_a_bundle_is_debugged_where_nothing_heavy_is_installed(tmp_path):
+    folder = tiny_artifacts.bundle(tmp_path / "b")
+    start = f"from edgecnn.cli.main import main\nsys.exit(main(['debug', {str(folder)!r}]))"
+    run = subprocess.run([sys.executable, "-c", BLOCKED + start], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "fully_connected at 1" in run.stdout
 
 
 @pytest.mark.parametrize("file", FILES, ids=dotted)

@@ -7,7 +7,10 @@ import shutil
 
 import pytest
 
-PACKAGES = {"chromium": "chromium", "sshd": "openssh-server", "ssh": "openssh-client", "qemu-aarch64": "qemu-user"}
+PACKAGES = {
+    "chromium": "chromium", "sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client",
+    "qemu-aarch64": "qemu-user", "gcc": "gcc libc6-dev", "apt-get": "apt",
+}  # fmt: skip
 
 
 def tool(name: str) -> str:

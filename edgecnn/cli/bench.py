@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecnn.errors import CheckFailedError, UntrustworthyError, UsageError
+from edgecnn.errors import CheckFailedError, EdgeCNNError, UntrustworthyError, UsageError
 
 if TYPE_CHECKING:
     from edgecnn.measure.measurement import Session
+
+FORMATS = ("table", "json", "csv", "google-benchmark", "github-action")
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -26,8 +28,9 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.command(name="bench")
 @click.argument("paths", nargs=-1, required=True, metavar="BUNDLE_OR_FILE...", type=click.Path(path_type=Path))
 @click.option(
-    "--runtime", "runtimes", metavar="NAMES", default="litert,onnxruntime,torchscript", show_default=True,
-    help="With commas; each runs the files of its format.",
+    "--runtime", "runtimes", metavar="NAMES",
+    help="With commas, of litert, tflite-runtime, onnxruntime, openvino, torchscript and executorch; each runs the "
+    "files of its format. Default: those that are installed.",
 )  # fmt: skip
 @click.option("--threads", callback=_numbers, default="1", show_default=True, help="With commas, each measured.")
 @click.option("--batch", "batches", callback=_numbers, default="1", show_default=True, help="Images at once.")
@@ -40,23 +43,42 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.option(
     "--cooldown", type=click.FloatRange(0, 3600), default=0.0, metavar="S", help="Rest so many seconds before each run."
 )
-@click.option("--target", default="local", show_default=True, help="Where to run.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Write everything, raw samples too, here.")
+@click.option(
+    "--sustained", type=click.FloatRange(0), default=0.0, metavar="S",
+    help="Afterwards run each file for so many seconds without a rest, and draw its latency over time.",
+)  # fmt: skip
+@click.option(
+    "--target", "targets", multiple=True, default=("local",), show_default=True, metavar="TARGET",
+    help="Where to run: local; ssh://[USER@]HOST[:PORT], a board; emulated:cortex-a53, -a72, -a76 or -a7, which counts "
+    "instructions. Repeat it for several at once.",
+)  # fmt: skip
+@click.option(
+    "--offline", is_flag=False, flag_value="", metavar="[WHEEL_FOLDER]",
+    help="Give a board its packages from here: from this folder of wheels, or else downloaded here for it.",
+)  # fmt: skip
+@click.option("--keep", is_flag=True, help="Leave the environment on a board, so that the next bench starts quicker.")
+@click.option(
+    "--json", "file", type=click.Path(path_type=Path),
+    help="Write everything, raw samples too, here; with several targets FILE.json becomes FILE.TARGET.json.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file of --json if it exists.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
-    help="What to print; json is what --json writes.",
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
+    help="What to print; json is what --json writes, with several targets an object with one under each's name.",
 )  # fmt: skip
 def command(
     paths: tuple[Path, ...],
-    runtimes: str,
+    runtimes: str | None,
     threads: tuple[int, ...],
     batches: tuple[int, ...],
     min_seconds: float,
     runs: int,
     pin: tuple[int, ...],
     cooldown: float,
-    target: str,
+    sustained: float,
+    targets: tuple[str, ...],
+    offline: str | None,
+    keep: bool,
     file: Path | None,
     force: bool,
     form: str,
@@ -64,36 +86,74 @@ def command(
     """Measure files and bundles against each other, each run in a process of its own, by turns.
 
     A bundle stands for all its files. The exit code is 3 when the machine throttled, which makes every figure
-    INVALID, and 1 when a file failed.
+    INVALID, and 1 when a file failed; with several targets it is the highest of theirs.
+
+    A board needs an SSH server that takes one of your keys and whose host key you know, and Python 3.11 or later.
+    edgecnn is installed there in a virtual environment below ~/.cache/edgecnn, with LiteRT or what --runtime names, and
+    removed afterwards unless --keep is given. When the connection breaks the bench goes on there, and the same command
+    finds it. EDGECNN_SSH_CONFIG names a file to use instead of your ssh_config.
     """
-    from edgecnn.cli.targets import bench_on
+    from edgecnn.cli import several
+    from edgecnn.cli.progress import Progress
+    from edgecnn.cli.targets import bench_on_all, board_install
     from edgecnn.measure.cases import Order
     from edgecnn.measure.measurement import Settings
     from edgecnn.runtime.files import refuse_existing
 
-    if file is not None:
-        refuse_existing(file, force)
-    names = tuple(dict.fromkeys(name.strip() for name in runtimes.split(",") if name.strip()))
-    if not names:
+    several.check_targets(targets, form)
+    install = board_install(targets, offline, keep)
+    files = {} if file is None else several.files_of(file, targets)
+    for path in files.values():
+        refuse_existing(path, force)
+    names = tuple(dict.fromkeys(name.strip() for name in (runtimes or "").split(",") if name.strip()))
+    if runtimes is not None and not names:
         raise UsageError(f"--runtime '{runtimes}' names no runtime")
-    order = Order(paths, names, threads, batches, Settings(runs, min_seconds, pin, cooldown))
-    session = bench_on(target, order, say=lambda line: click.echo(line, err=True))
-    if file is not None:
-        session.save(file)
-    click.echo(_shown(session, form))
+    order = Order(paths, names, threads, batches, Settings(runs, min_seconds, pin, cooldown, sustained))
+    with Progress() as say:
+        outcomes = bench_on_all(targets, order, say, install)
+    sessions = {target: each for target, each in outcomes.items() if not isinstance(each, EdgeCNNError)}
+    for target, session in sessions.items():
+        if target in files:
+            session.save(files[target])
+    if len(targets) == 1 and sessions:
+        click.echo(_shown(sessions[targets[0]], form))
+    elif sessions:
+        click.echo(several.shown(sessions, form, _shown))
+    verdicts = {target: each if isinstance(each, EdgeCNNError) else _doubt(each) for target, each in outcomes.items()}
+    errors = {target: error for target, error in verdicts.items() if error is not None}
+    if errors and len(targets) == 1:
+        raise errors[targets[0]]
+    if errors:
+        raise several.worst(errors, lambda line: click.echo(line, err=True))
+
+
+def _doubt(session: Session) -> EdgeCNNError | None:
+    """What is wrong with a session, as the error that the command ends with."""
     if session.invalid:
-        raise UntrustworthyError(f"the figures are INVALID: {'; '.join(session.verdict.reasons)}")
+        return UntrustworthyError(f"the figures are INVALID: {'; '.join(session.verdict.reasons)}")
     failed = [row for row in session.measurements if row.failure is not None]
-    if failed:
-        raise CheckFailedError(
-            f"{len(failed)} of {len(session.measurements)} could not be measured; the first is {failed[0].case.file} "
-            f"in {failed[0].case.runtime}: {failed[0].failure}"
-        )
+    if not failed:
+        return None
+    return CheckFailedError(
+        f"{len(failed)} of {len(session.measurements)} failed; the first is {failed[0].case.file} "
+        f"in {failed[0].case.runtime}: {failed[0].failure}"
+    )
 
 
 def _shown(session: Session, form: str) -> str:
+    from edgecnn.cli.progress import can_write
     from edgecnn.report.bench import csv_text, text
+    from edgecnn.report.github_action import github_action
+    from edgecnn.report.google_benchmark import google_benchmark
+    from edgecnn.report.sustained import ASCII, BLOCKS
 
-    if form == "json":
-        return json.dumps(session.document(), allow_nan=False)
-    return csv_text(session) if form == "csv" else text(session)
+    match form:
+        case "json":
+            return json.dumps(session.document(), allow_nan=False)
+        case "csv":
+            return csv_text(session)
+        case "google-benchmark":
+            return google_benchmark(session)
+        case "github-action":
+            return github_action(session)
+    return text(session, BLOCKS if can_write(BLOCKS) else ASCII)

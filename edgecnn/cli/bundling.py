@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edgecnn.cli.options import print_json
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from edgecnn.checkpoint import Header
     from edgecnn.export.judge import Judged
     from edgecnn.export.source import Source
     from edgecnn.models import Normalization
+    from edgecnn.quantize.qat import Trained
     from edgecnn.quantize.recipe import Recipe
 
+RECORDED_ALREADY = "--mean and --std are recorded with these weights already; leave them away"
 weights_option = click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -50,24 +57,39 @@ def run(
     formats: str,
     passes: str | None,
     engine: str | None,
-    calibration: int,
+    calibration: int | Literal["synthetic"],
     out: Path | None,
     force: bool,
     as_json: bool,
+    trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
 ) -> None:
-    """Everything after the options of ``quantize`` and ``export`` are read."""
+    """Everything after the options of ``quantize`` and ``export`` are read.
+
+    ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen.
+    """
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import orders
     from edgecnn.export.torchscript import DEFAULT_ENGINE
     from edgecnn.models import short_name
+    from edgecnn.quantize.passes import defaults
     from edgecnn.runtime.files import refuse_existing
 
     rewrites = None if passes is None else tuple(split_names(passes))
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
     if out is not None:
         refuse_existing(out, force)
-    source = load_source(model, weights, data, on_broken, calibration, image, normalization_from(mean, std))
-    folder = out or Path(f"{short_name(model)}-{Path(source.dataset.name).name}-{recipe.name}")
+    own = normalization_from(mean, std)
+    if calibration == "synthetic":
+        if trained is not None:
+            raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
+        source = make_source(model, weights, data, image, own)
+    else:
+        source = load_source(model, weights, data, on_broken, calibration, image, own)
+    suffix = "-synthetic" if source.held_out is not None else "" if trained is None else "-qat"
+    folder = out or Path(f"{short_name(model)}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
+    if trained is not None:
+        refuse_existing(folder, force)
+        source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
     judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
@@ -80,7 +102,6 @@ def run(
 
 def normalization_from(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Normalization | None:
     """What --mean and --std say together. Raises UsageError where there is one without the other."""
-    from edgecnn.errors import UsageError
     from edgecnn.models import Normalization
 
     if mean is None and std is None:
@@ -102,22 +123,15 @@ def load_source(
     """The model and its data. Raises UsageError for names and files that are not there or do not fit."""
     from edgecnn import checkpoint, models
     from edgecnn.data import registry
-    from edgecnn.errors import UsageError
     from edgecnn.export.source import Source, find_weights, foreign_weights
 
     models.check(model)
     foreign = models.is_own(model) and (weights is None or not checkpoint.has_header(weights))
     loaded = None if weights is None or foreign else checkpoint.load_model(weights, model)
     if loaded is not None:
-        arguments = loaded[1].arguments
-        recorded = (*arguments.image_size, arguments.in_channels)
-        if image not in (None, recorded):
-            raise UsageError(
-                f"{weights} is for images of {_size(recorded)}, not {_size(image)}; leave --image-size away"
-            )
-        image = recorded
+        image = _recorded_size(loaded[1], weights, image)
     if normalization is not None and not foreign:
-        raise UsageError("--mean and --std are recorded with these weights already; leave them away")
+        raise UsageError(RECORDED_ALREADY)
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if dataset.note:
         click.secho(dataset.note, err=True, bold=True)
@@ -130,6 +144,57 @@ def load_source(
     return Source(network, header, dataset, calibration)
 
 
+def make_source(
+    model: str,
+    weights: Path | None,
+    data: str,
+    image: tuple[int, int, int] | None = None,
+    normalization: Normalization | None = None,
+) -> Source:
+    """The model, and images made from it instead of a data set; ``data`` only says which shipped weights are meant.
+
+    Raises UsageError for names and files that are not there or do not fit, where 'auto' leaves the weights open, and
+    for weights that do not say what classes and images they are for.
+    """
+    from edgecnn import checkpoint, models
+    from edgecnn.export.source import shipped_weights, without_data
+
+    models.check(model)
+    if models.is_own(model) and (weights is None or (weights.is_file() and not checkpoint.has_header(weights))):
+        raise UsageError(
+            "--calibration synthetic needs weights that 'edgecnn train' wrote, since they say what classes and images "
+            f"'{model}' is for; give those as --weights, or calibrate on images"
+        )
+    if normalization is not None:
+        raise UsageError(RECORDED_ALREADY)
+    if weights is not None:
+        network, header = checkpoint.load_model(weights, model)
+        _recorded_size(header, weights, image)
+        if data not in ("auto", header.dataset):
+            raise UsageError(f"{weights} was trained on {header.dataset}, not on {data}; leave --data out")
+    elif data == "auto":
+        raise UsageError(
+            "--calibration synthetic reads no data set, so '--data auto' cannot choose the weights; give --data NAME "
+            "for those that ship (edgecnn models lists them), or --weights FILE"
+        )
+    else:
+        network, header = shipped_weights(model, data)
+        _recorded_size(header, "these weights", image)
+    say(f"making images from the weights of {model}; no data set is read")
+    source = without_data(network, header)
+    click.secho(source.dataset.note, err=True, bold=True)
+    return source
+
+
+def _recorded_size(header: Header, weights: object, image: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    """Height, width and channels that ``weights`` are for. Raises UsageError if ``image`` says something else."""
+    arguments = header.arguments
+    recorded = (*arguments.image_size, arguments.in_channels)
+    if image not in (None, recorded):
+        raise UsageError(f"{weights} is for images of {_size(recorded)}, not {_size(image)}; leave --image-size away")
+    return recorded
+
+
 def _size(image: tuple[int, ...] | None) -> str:
     return "x".join(map(str, image or ()))
 
@@ -138,6 +203,9 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
     """The JSON document; accuracies and agreements are shares 0 to 1, changes are points.
 
     ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
+    Without a data set accuracies are null, and agreement and ``sqnr_db`` are against PyTorch's float model on
+    ``images`` synthetic images.
+    ``qat`` is there where weights were trained: how, and the file they are in.
     """
     from edgecnn.export.judge import comparison
 
@@ -151,6 +219,12 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
             row |= {
                 "bytes": each.artifact.bytes, "accuracy": each.score.accuracy, "images": each.score.images,
                 "gate": each.artifact.gate, "engine": each.artifact.engine, "float_operations": float_operations(each),
+            }  # fmt: skip
+        if each.artifact is not None and each.likeness is not None:
+            row |= {
+                "bytes": each.artifact.bytes, "accuracy": None, "images": each.likeness.images,
+                "agreement": each.likeness.agreement, "sqnr_db": each.likeness.sqnr_db, "gate": each.artifact.gate,
+                "engine": each.artifact.engine,
             }  # fmt: skip
         against = comparison(judged, each.file)
         if against is not None:
@@ -167,6 +241,8 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         "float": next((row for row in rows if row["recipe"] == "float32" and "accuracy" in row), None),
         "files": rows,
     }
+    if source.trained is not None and source.qat is not None:
+        result["qat"] = asdict(source.qat) | {"weights": str(source.trained.source)}
     if recipe.name != "float32":
         main = next(row for row in rows if row["recipe"] == recipe.name)
         result |= {"quantized": main, "agreement": main.get("agreement")}
@@ -183,6 +259,8 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
     from edgecnn.export.judge import comparison
     from edgecnn.report.table import table
 
+    if source.held_out is not None:
+        return likeness_text(judged, source, source.held_out, folder)
     title = f"{source.header.model} on the {len(source.dataset.test):,} test images of {source.dataset.name}"
     rows, failures = [], []
     for each in judged:
@@ -204,6 +282,7 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
     headers = ["file", "recipe", "bytes", "accuracy", "change in points (95 %)", "agreement", "ms to make"]
     note = [source.dataset.note] if source.dataset.note else []
     floats = {f"{each.file}: float operations: {named}" for each in judged if (named := float_operations(each))}
+    trained = [] if source.trained is None else [f"weights {source.trained.source}"]
     return "\n".join([
         *note,
         title,
@@ -211,6 +290,36 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         table(headers, rows, "llrrrrr"),
         "",
         *sorted(floats),
+        *failures,
+        *trained,
+        f"bundle {folder}",
+    ])  # fmt: skip
+
+
+def likeness_text(judged: list[Judged], source: Source, held_out: np.ndarray, folder: Path) -> str:
+    """What a person reads where there was no data set."""
+    from edgecnn.report.table import table
+
+    title = (
+        f"{source.header.model}, accuracy unknown; agreement and SQNR of the logits against float on {len(held_out)} "
+        f"synthetic images, other ones than the {source.calibration.images} that calibrated"
+    )
+    rows, failures = [], []
+    for each in judged:
+        start, took = [each.file, each.order.recipe.name], f"{each.milliseconds:,.0f}"
+        if each.artifact is None or each.likeness is None:
+            rows.append([*start, "-", "FAILED", "-", "-", took])
+            failures.append(f"{each.file}: {each.failure}")
+            continue
+        noise = "exact" if each.likeness.sqnr_db is None else f"{each.likeness.sqnr_db:.1f}"
+        agreement = f"{100 * each.likeness.agreement:.2f} %"
+        rows.append([*start, f"{each.artifact.bytes:,}", "unknown", agreement, noise, took])
+    return "\n".join([
+        source.dataset.note,
+        title,
+        "",
+        table(["file", "recipe", "bytes", "accuracy", "agreement", "SQNR dB", "ms to make"], rows, "llrrrrr"),
+        "",
         *failures,
         f"bundle {folder}",
     ])  # fmt: skip

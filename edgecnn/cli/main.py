@@ -46,6 +46,10 @@ VERBS = {
     "export": Verb("edgecnn.cli.export:command", "Write a float model as TFLite, TorchScript and ONNX."),
     "compare": Verb("edgecnn.cli.compare:command", "Compare two model files or bundles on the same images."),
     "bench": Verb("edgecnn.cli.bench:command", "Measure size, accuracy, latency, memory and energy of files."),
+    "profile": Verb("edgecnn.cli.profile:command", "Time a TFLite file operation by operation."),
+    "debug": Verb("edgecnn.cli.debug:command", "Tell which layer of a quantized bundle loses what, and why."),
+    "compare-runs": Verb("edgecnn.cli.compare_runs:command", "Hold a result file of bench against an older one."),
+    "report": Verb("edgecnn.cli.report:command", "Turn results of bench into a page, Markdown or pictures."),
     "doctor": Verb("edgecnn.cli.doctor:command", "Tell what works on this machine and how to mend the rest."),
     "models": Verb("edgecnn.cli.models:command", "List the models, and the trained weights that ship with them."),
 }

@@ -33,6 +33,7 @@ def describe(name: str) -> dict[str, Any]:
     """
     from edgecnn.checkpoint import all_shipped
     from edgecnn.models import ModelArguments, cost, create
+    from edgecnn.quantize.recipe import STATIC_W8A8
 
     entry: dict[str, Any] = {"name": name, "parameters": None, "macs": None, "weights": []}
     try:
@@ -47,6 +48,7 @@ def describe(name: str) -> dict[str, Any]:
             "accuracy": header.metrics.get("test_accuracy"),
             "accuracy_images": None if images is None else int(images),
             "static_w8a8_accuracy": header.metrics.get("static_w8a8_accuracy"),
+            "qat": _trained(name, header.dataset, STATIC_W8A8.name),
             "created": header.created,
             "command": header.command,
             "training": header.training,
@@ -56,12 +58,30 @@ def describe(name: str) -> dict[str, Any]:
     return entry
 
 
+def _trained(model: str, dataset: str, recipe: str) -> dict[str, Any] | None:
+    """What ships of the same weights trained on under quantization, if anything."""
+    from edgecnn.checkpoint import load, shipped
+
+    path = shipped(model, dataset, recipe)
+    if path is None:
+        return None
+    header, _ = load(path)
+    return {
+        f"{recipe}_accuracy": header.metrics.get(f"{recipe}_accuracy"),
+        "command": header.command,
+        "training": header.training,
+        "file": str(path),
+        "bytes": path.stat().st_size,
+    }
+
+
 def text(entries: list[dict[str, Any]]) -> str:
     """What a person reads: a line per model and shipped weights."""
     from edgecnn.report.table import table
 
     headers = [
-        "model", "parameters", "MACs", "trained on", "float32", "static_w8a8", "images", "epochs", "time", "date",
+        "model", "parameters", "MACs", "trained on", "float32", "static_w8a8", "with --qat", "images", "epochs", "time",
+        "date",
     ]  # fmt: skip
     rows = []
     for entry in entries:
@@ -70,13 +90,14 @@ def text(entries: list[dict[str, Any]]) -> str:
             training = weights["training"]
             rows.append([
                 *shown, weights["dataset"], _share(weights["accuracy"]), _share(weights["static_w8a8_accuracy"]),
+                _share((weights["qat"] or {}).get("static_w8a8_accuracy")),
                 _count(weights["accuracy_images"]), _count(training.get("epochs")), _duration(training.get("seconds")),
                 weights["created"][:10],
             ])  # fmt: skip
             shown = ["", "", ""]
         if not entry["weights"]:
-            rows.append([*shown, *["-"] * 7])
-    return table(headers, rows, "lrrlrrrrrl")
+            rows.append([*shown, *["-"] * 8])
+    return table(headers, rows, "lrrlrrrrrrl")
 
 
 def _count(value: int | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -18,6 +18,30 @@ from edgecnn.cli.options import (
     out_option,
     std_option,
 )
+from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
+from edgecnn.cli.train import recorded_command
+
+SYNTHETIC = "synthetic"  # as runtime.manifest has it, whose imports would slow --help down
+
+
+class Calibration(click.ParamType):
+    """A number of training images, or the word ``synthetic``."""
+
+    name = "calibration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Literal["synthetic"]:
+        """The number, or the word. Any other text is refused."""
+        if value == SYNTHETIC:
+            return "synthetic"
+        try:
+            count = int(value)
+        except ValueError:
+            self.fail(f"'{value}' is neither a number of training images nor the word '{SYNTHETIC}'", param, ctx)
+        if count < 1:
+            self.fail(f"{count} is not in the range x>=1; give 1 or more, or the word '{SYNTHETIC}'", param, ctx)
+        return count
 
 
 @click.command(name="quantize")
@@ -33,16 +57,31 @@ from edgecnn.cli.options import (
 @passes_option
 @click.option("--engine", metavar="NAME", help="Quantized engine of TorchScript. Default: qnnpack.")
 @click.option(
-    "--calibration", type=click.IntRange(1), default=512, show_default=True, help="Training images for the ranges."
+    "--calibration",
+    metavar="N|synthetic",
+    type=Calibration(),
+    default=512,
+    show_default=True,
+    help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
+    "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
+@qat_options
 @out_option
 @force_option
 @json_option
-def command(recipe: str, **options: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context, /, *, recipe: str, qat: bool, qat_weights: str | None, force: bool, **options: Any
+) -> None:
     """Quantize a trained model and write float and quantized files as a bundle that a device can run.
 
     Every file is checked against PyTorch before it counts; the table says what quantization cost.
     """
     from edgecnn.quantize.recipe import parse
 
-    run(recipe=parse(recipe), **options)
+    chosen = parse(recipe)
+    values = {name: options.pop(name) for name in SETTINGS}
+    trained = way_to_trained(
+        qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
+    )
+    run(recipe=chosen, trained=trained, force=force, **options)

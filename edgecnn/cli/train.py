@@ -126,10 +126,10 @@ def recorded_command(context: click.Context, dataset: str) -> str:
 
     ``dataset`` is what was trained on, which '--data auto' leaves open.
     """
-    words = ["edgecnn", "train"]
+    words = ["edgecnn", context.command.name or ""]
     for parameter in context.command.params:
         name = parameter.name or ""
-        if name in ("out", "resume", "force", "as_json"):
+        if name in ("out", "run", "resume", "force", "as_json"):
             continue
         if name == "data":
             words += ["--data", dataset]

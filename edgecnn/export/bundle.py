@@ -1,4 +1,4 @@
-"""Writing a bundle: the judged files, the manifest, labels, and a sample of test images."""
+"""Writing a bundle: the judged files, the manifest, labels, and a sample of the test images, if there are any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgecnn.export.drafts import Order
 from edgecnn.export.judge import Judged, image_of, judge
 from edgecnn.export.source import Source
 from edgecnn.models.cost import macs, parameters
-from edgecnn.quantize.recipe import Recipe
+from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.runtime.files import new_folder, write_bytes
 from edgecnn.runtime.manifest import Dataset, FileEntry, Manifest, Model, Sample
 
@@ -43,22 +43,24 @@ def write_bundle(
         if main.artifact is None:
             raise CheckFailedError(f"no bundle was written: {main.failure}")
         write_bytes(folder / LABELS, ("\n".join(source.dataset.classes) + "\n").encode())
-        count = _write_sample(folder / SAMPLE, source)
-        _manifest(folder, judged, main, count, source).save(folder)
+        sample = _write_sample(folder / SAMPLE, source)
+        _manifest(folder, judged, main, sample, source).save(folder)
     return judged
 
 
-def _write_sample(path: Path, source: Source) -> int:
-    """The first test images uint8 [n, height, width, channels] and labels int64 [n]; gives n."""
+def _write_sample(path: Path, source: Source) -> Sample | None:
+    """The first test images uint8 [n, height, width, channels] and labels int64 [n]; None, and no file, of none."""
     test = source.dataset.test
+    if not len(test):
+        return None
     images, labels = test.take(np.arange(min(SAMPLE_IMAGES, len(test))))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, images=images, labels=labels.astype(np.int64))
     write_bytes(path, buffer.getvalue())
-    return len(labels)
+    return Sample(path.name, len(labels))
 
 
-def _manifest(folder: Path, judged: Sequence[Judged], main: Judged, sample_images: int, source: Source) -> Manifest:
+def _manifest(folder: Path, judged: Sequence[Judged], main: Judged, sample: Sample | None, source: Source) -> Manifest:
     arguments = source.arguments
     return Manifest(
         edgecnn=edgecnn.__version__,
@@ -77,10 +79,11 @@ def _manifest(folder: Path, judged: Sequence[Judged], main: Judged, sample_image
         input=image_of(source),
         recipe=main.order.recipe.name,
         labels=LABELS,
-        sample=Sample(SAMPLE, sample_images),
+        sample=sample,
         calibration=source.calibration if main.order.recipe.calibrated else None,
+        qat=source.qat if main.order.recipe is STATIC_W8A8 else None,
         passes=main.rewrites,
         artifacts=tuple(each.artifact for each in judged if each.artifact is not None),
-        files=(FileEntry.of(folder / LABELS), FileEntry.of(folder / SAMPLE)),
+        files=tuple(FileEntry.of(folder / name) for name in [LABELS, *([sample.file] if sample else [])]),
         tools=tool_versions(*TOOLS),
     )

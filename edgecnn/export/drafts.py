@@ -11,11 +11,13 @@ from torch import fx
 from edgecnn.errors import UnknownNameError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.export import converted, onnx, tflite, torchscript
+from edgecnn.export.parity import MIN_AGREEMENT, MIN_TRAINED_AGREEMENT
 from edgecnn.export.source import Source
 from edgecnn.models import short_name
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
+from edgecnn.quantize.simulate import Mode, set_mode
 from edgecnn.runtime.manifest import FORMATS
 
 SUFFIXES = {"tflite": ".tflite", "torchscript": ".torchscript", "onnx": ".onnx"}
@@ -25,8 +27,8 @@ SUFFIXES = {"tflite": ".tflite", "torchscript": ".torchscript", "onnx": ".onnx"}
 class Draft:
     """A model file that was made and not yet judged.
 
-    ``reference`` gives the logits it must reproduce; ``graph`` is the PyTorch graph it was made from, where its
-    layers can be held against it.
+    ``reference`` gives the logits it must reproduce, choosing the same class of at least ``agreement`` (a share) of
+    images; ``graph`` is the PyTorch graph it was made from, where its layers can be held against it.
     """
 
     format: str
@@ -36,6 +38,7 @@ class Draft:
     graph: fx.GraphModule | None = None
     rewrites: tuple[str, ...] = ()
     engine: str | None = None
+    agreement: float = MIN_AGREEMENT
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,16 @@ def make(order: Order, source: Source) -> Draft:
 
 
 def _tflite(order: Order, source: Source) -> Draft:
-    rewrites = passes.defaults(order.recipe) if order.rewrites is None else order.rewrites
+    rewrites = order.rewrites
+    if rewrites is None and source.trained is not None and order.recipe is STATIC_W8A8:
+        rewrites = source.trained.rewrites
+    if rewrites is None:
+        rewrites = passes.defaults(order.recipe)
     if order.recipe is STATIC_W8A8:
-        graph = ptq.calibrate(source.model, source.arguments, source.calibration_batches(), rewrites)
+        graph = _simulation(source, rewrites)
+        least = MIN_AGREEMENT if source.trained is None else MIN_TRAINED_AGREEMENT
         content = tflite.convert_quantized(graph, source.arguments)
-        return Draft(order.format, order.recipe, content, predictor(graph), graph, rewrites)
+        return Draft(order.format, order.recipe, content, predictor(graph), graph, rewrites, agreement=least)
     graph = passes.apply(fold(source.model, source.arguments), rewrites, source.arguments)
     content = tflite.convert_float(graph, source.arguments)
     if order.recipe is not FLOAT32:
@@ -102,19 +110,29 @@ def _tflite(order: Order, source: Source) -> Draft:
     return Draft(order.format, order.recipe, content, predictor(source.model), graph, rewrites)
 
 
+def _simulation(source: Source, rewrites: tuple[str, ...]) -> fx.GraphModule:
+    """The QDQ graph of recipe static_w8a8: trained where the source has it, otherwise calibrated."""
+    if source.trained is not None:
+        return source.trained.graph(source.model, rewrites)
+    return ptq.calibrate(source.model, source.arguments, source.calibration_batches(), rewrites)
+
+
 def _onnx(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
         content = onnx.convert_float(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
-    graph = ptq.calibrate(source.model, source.arguments, source.calibration_batches(), rewrites=())
-    return Draft(order.format, order.recipe, onnx.convert_quantized(graph, source.arguments), predictor(graph))
+    graph = _simulation(source, () if source.trained is None else source.trained.lasting_rewrites)
+    content = onnx.convert_quantized(graph, source.arguments)
+    set_mode(graph, Mode.ONNX)  # it rounds averages as ONNX Runtime does, and the simulation as LiteRT
+    return Draft(order.format, order.recipe, content, predictor(graph))
 
 
 def _torchscript(order: Order, source: Source) -> Draft:
-    graph = fold(source.model, source.arguments)
     if order.recipe is FLOAT32:
-        content = torchscript.convert(graph, source.arguments)
+        content = torchscript.convert(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
+    trained = source.trained
+    graph = fold(source.model, source.arguments) if trained is None else trained.float_graph(source.model)
     quantized = torchscript.quantize(graph, source.arguments, source.calibration_batches(), order.engine)
     content = torchscript.convert(quantized, source.arguments)
     reference = torchscript.predictor(quantized, order.engine)

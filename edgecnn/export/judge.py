@@ -15,12 +15,14 @@ import numpy as np
 
 from edgecnn.data.dataset import batches
 from edgecnn.errors import BadFileError, CheckFailedError, MissingExtraError
+from edgecnn.evaluate import predictor
 from edgecnn.export import parity
 from edgecnn.export.blame import first_fault, layer_names
 from edgecnn.export.drafts import Draft, Order, make
 from edgecnn.export.source import Source
 from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
+from edgecnn.measure.stats import agreement, decibels
 from edgecnn.quantize.normalize import form_of
 from edgecnn.quantize.qdq import boundaries_of, float_operations
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
@@ -36,10 +38,24 @@ SCORING_BATCH = 250
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """How like PyTorch's float model a file is on ``images`` that nobody labelled.
+
+    ``agreement`` is the share, 0 to 1, put in the same class; ``sqnr_db`` the signal to quantization noise of the
+    logits, None where they are equal.
+    """
+
+    images: int
+    agreement: float
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True)
 class Judged:
     """One order's outcome: an artifact with its gate and score, or the reason it failed.
 
-    ``milliseconds`` is what making and checking it took; ``rewrites`` the passes that were applied.
+    ``milliseconds`` is what making and checking it took; ``rewrites`` the passes that were applied. Where there is no
+    data set to score on, there is a ``likeness`` instead of a score.
     """
 
     order: Order
@@ -47,6 +63,7 @@ class Judged:
     milliseconds: float
     artifact: Artifact | None = None
     score: Score | None = None
+    likeness: Likeness | None = None
     rewrites: tuple[str, ...] = ()
     failure: str | None = None
 
@@ -80,6 +97,10 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
             (folder / file).unlink(missing_ok=True)
             result = Judged(order, file, 0.0, failure=str(error))
         judged.append(replace(result, milliseconds=1000 * (time.monotonic() - started)))
+    if source.held_out is not None:
+        say(f"comparing with float on {len(source.held_out):,} other synthetic images")
+        exact = np.concatenate([predictor(source.model)(piece) for piece in _pieces(source.held_out)])
+        return [_compare(each, drafts, source.held_out, exact, folder, image) for each in judged]
     say(f"scoring on {len(source.dataset.test):,} test images")
     scores = _score({each.file: drafts[each.file] for each in judged if each.artifact}, source, folder, image)
     return [_pass_accuracy(each, drafts, scores, source, folder, image) for each in judged]
@@ -118,13 +139,34 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
                 structure |= parity.check_integers(file, draft.content, floats, boundaries)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
-        check = parity.check_float if draft.recipe is FLOAT32 else parity.check_quantized
-        gate = check(file, logits, reference, lambda: _blame(draft, source, runner))
+
+        def blame() -> str:
+            return _blame(draft, source, runner)
+
+        if draft.recipe is FLOAT32:
+            gate = parity.check_float(file, logits, reference, blame)
+        else:
+            gate = parity.check_quantized(file, logits, reference, blame, draft.agreement)
         return Artifact(
             file, draft.format, draft.recipe.name, path.stat().st_size, sha256(path),
             InputTensor(runner.input.layout, runner.input.dtype, runner.input.scale, runner.input.zero_point),
             runner.output, gate=gate | structure, engine=draft.engine,
         )  # fmt: skip
+
+
+def _compare(
+    each: Judged, drafts: dict[str, Draft], images: np.ndarray, exact: np.ndarray, folder: Path, image: Image
+) -> Judged:
+    """Against the logits ``exact`` [n, classes] of the float model on ``images``."""
+    if each.artifact is None:
+        return each
+    with _open(folder / each.file, drafts[each.file], image) as runner:
+        logits = np.concatenate([predict(runner, piece) for piece in _pieces(images)])
+    likeness = Likeness(len(images), agreement(logits.argmax(1), exact.argmax(1)), decibels(exact, logits))
+    gate: parity.Gate = {
+        "synthetic_images": likeness.images, "float_agreement": likeness.agreement, "float_sqnr_db": likeness.sqnr_db,
+    }  # fmt: skip
+    return replace(each, likeness=likeness, artifact=replace(each.artifact, gate=each.artifact.gate | gate))
 
 
 def _score(passed: dict[str, Draft], source: Source, folder: Path, image: Image) -> dict[str, Score]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -12,28 +12,37 @@ from torch import nn
 
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
-from edgecnn.data.dataset import DataSet, Split, batches, sample
+from edgecnn.data.dataset import DataSet, Memory, Split, batches, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.export.parity import PROBES
 from edgecnn.models import ModelArguments, Normalization
-from edgecnn.runtime.manifest import Calibration
+from edgecnn.quantize.qat import Trained
+from edgecnn.quantize.synthetic import synthesize
+from edgecnn.runtime.manifest import SYNTHETIC, Calibration, Qat
 
 CALIBRATION_BATCH = 128
 CALIBRATION_SEED = 0
 PROBE_SEED = 1
+SYNTHETIC_IMAGES = 128  # to calibrate on, and as many others to compare with float on
 
 
 @dataclass(frozen=True)
 class Source:
     """``model`` in evaluation mode, the header of its weights, and the data set it is calibrated and judged on.
 
-    ``calibration_images`` of the training images give the ranges; test images are only ever scored on.
+    ``calibration_images`` of the training images give the ranges; test images are only ever scored on. With
+    ``trained``, recipe static_w8a8 takes its weights, and but for TorchScript its ranges, instead.
+
+    Without a data set, see ``without_data``, ``dataset`` holds images made from the model and nothing to score on, and
+    ``held_out`` uint8 [n, height, width, channels] are others, on which files are compared with the float model.
     """
 
     model: nn.Module
     header: Header
     dataset: DataSet
     calibration_images: int
+    trained: Trained | None = None
+    held_out: np.ndarray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         classes, image = len(self.dataset.classes), self.dataset.image
@@ -68,7 +77,17 @@ class Source:
     @property
     def calibration(self) -> Calibration:
         """Which images calibrate, as the manifest says it."""
-        return Calibration(len(self._calibration_split), CALIBRATION_SEED, "train")
+        split = "train" if self.held_out is None else SYNTHETIC
+        return Calibration(len(self._calibration_split), CALIBRATION_SEED, split)
+
+    @property
+    def qat(self) -> Qat | None:
+        """How the trained weights came to be, as the manifest says it."""
+        if self.trained is None:
+            return None
+        header = self.trained.header
+        how = {name: header.recipe[name] for name in ("epochs", "learning_rate", "batch_size", "seed")}
+        return Qat(**how, float_weights=header.quantization["float_weights"])
 
     @property
     def _calibration_split(self) -> Split:
@@ -81,9 +100,10 @@ class Source:
 
     @cached_property
     def probes(self) -> np.ndarray:
-        """Up to 1,000 training images uint8 [n, height, width, channels] that parity is checked on."""
+        """Up to 1,000 training or made images uint8 [n, height, width, channels] that parity is checked on."""
         split = sample(self.dataset.train, PROBES, PROBE_SEED)
-        return split.take(np.arange(len(split)))[0]
+        images = split.take(np.arange(len(split)))[0]
+        return images if self.held_out is None else np.concatenate([images, self.held_out])
 
 
 def _size(image: tuple[int, ...]) -> str:
@@ -128,3 +148,30 @@ def find_weights(model: str, dataset: DataSet) -> tuple[nn.Module, Header]:
             f"train them (edgecnn train --model {model} --data {dataset.name}) and give --weights FILE"
         )
     return checkpoint.load_model(path, model)
+
+
+def shipped_weights(model: str, name: str) -> tuple[nn.Module, Header]:
+    """The shipped weights of a model for the data set called ``name``, which is not read. Raises BadFileError."""
+    path = checkpoint.shipped(model, name)
+    if path is None:
+        there = ", ".join(header.dataset for _, header in checkpoint.all_shipped(model)) or "none"
+        raise BadFileError(
+            f"no weights of '{model}' for data set '{name}' come with edgecnn (valid: {there}); "
+            f"give --weights FILE, which needs no --data"
+        )
+    return checkpoint.load_model(path, model)
+
+
+def without_data(model: nn.Module, header: Header) -> Source:
+    """A Source whose images are made from ``model`` itself: no data set is read, and nothing can be scored.
+
+    It takes seconds to minutes. Raises BadFileError for weights that are not finite.
+    """
+    images = synthesize(model, header.arguments, 2 * SYNTHETIC_IMAGES, CALIBRATION_SEED)
+    calibrating, held_out = images[:SYNTHETIC_IMAGES], images[SYNTHETIC_IMAGES:]
+    note = f"no image of {header.dataset} was read: calibrated on synthetic images, so the accuracy is unknown"
+    nothing = Memory(images[:0], np.zeros(0, np.int64))
+    known = Memory(calibrating, np.full(len(calibrating), -1))  # -1: nobody labelled them
+    height, width, channels = images.shape[1:]
+    dataset = DataSet(header.dataset, header.classes, (height, width, channels), known, nothing, note)
+    return Source(model, header, dataset, SYNTHETIC_IMAGES, held_out=held_out)

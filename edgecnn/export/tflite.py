@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import fx
 
 from edgecnn.export.flatbuffer import TFLiteGraph
+from edgecnn.export.naming import flattened, rename
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.graph import example
@@ -34,9 +35,11 @@ def _convert(graph_module: fx.GraphModule, arguments: ModelArguments, quantized:
         # The grids are in the graph already; the configuration only tells the converter to honour them.
         settings = get_symmetric_quantization_config(is_per_channel=True)
         config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(settings)) if quantized else None
-        channels_last = litert_torch.to_channel_last_io(graph_module, args=[0]).eval()
+        flat, names = flattened(graph_module)
+        channels_last = litert_torch.to_channel_last_io(flat, args=[0]).eval()
         inputs = (example(arguments).permute(0, 2, 3, 1).contiguous(),)
         content = litert_torch.convert(channels_last, inputs, quant_config=config).model_content()
     graph = TFLiteGraph(content)
     graph.make_batch_dynamic()
+    rename(graph, names)
     return graph.to_bytes()

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
 from edgecnn.measure.measurement import Case, Settings
-from edgecnn.measure.runtimes import RUNTIMES
 from edgecnn.runtime.artifact import FORMAT_OF_SUFFIX
 from edgecnn.runtime.bundle import Bundle, open_bundle
+from edgecnn.runtime.engines import RUNTIMES, installed
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import MANIFEST, Artifact
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a bench was asked for: files and bundles, the runtimes to try, numbers of threads and of images at once."""
+    """What a bench was asked for: files and bundles, the runtimes to try, numbers of threads and of images at once.
+
+    No runtimes are all that are installed where the files are measured.
+    """
 
     paths: tuple[Path, ...]
-    runtimes: tuple[str, ...]
+    runtimes: tuple[str, ...] = ()
     threads: tuple[int, ...] = (1,)
     batches: tuple[int, ...] = (1,)
     settings: Settings = field(default_factory=Settings)
 
 
-def find_cases(order: Order) -> list[Case]:
+def find_cases(order: Order, say: Callable[[str], None] = lambda _line: None) -> list[Case]:
     """A case for every file, a bundle standing for all its artifacts, in every runtime of its format.
 
-    A file inside a bundle folder is taken with what the manifest says of it. Raises UnknownNameError for a runtime,
+    A file inside a bundle folder is taken with what the manifest says of it. ``say`` hears which files are left out
+    because no runtime was named and none that is installed runs them. Raises UnknownNameError for a runtime,
     BadFileError for a path that is no artifact or bundle, UsageError when no runtime fits any of the files.
     """
+    runtimes = order.runtimes or installed()
     for name in order.runtimes:
         if name not in RUNTIMES:
             raise UnknownNameError("runtime", name, RUNTIMES)
@@ -40,13 +45,19 @@ def find_cases(order: Order) -> list[Case]:
     cases = [
         _case(path, bundle, artifact, runtime, count, batch)
         for path, bundle, artifact in files
-        for runtime, count, batch in product(order.runtimes, order.threads, order.batches)
+        for runtime, count, batch in product(runtimes, order.threads, order.batches)
         if RUNTIMES[runtime].format == FORMAT_OF_SUFFIX[path.suffix]
     ]
     if not cases:
         raise UsageError(
-            f"none of the {len(files)} files can run in {', '.join(order.runtimes)}; give another --runtime"
+            f"none of the {len(files)} files can run in {', '.join(runtimes) or 'what is installed'}; give another "
+            "--runtime, or see what 'edgecnn doctor' says of them"
         )
+    if not order.runtimes:
+        formats = {RUNTIMES[name].format for name in runtimes}
+        for path, _, _ in files:
+            if FORMAT_OF_SUFFIX[path.suffix] not in formats:
+                say(f"{path} is left out: no runtime for {path.suffix} files is installed")
     return cases
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from edgecnn.errors import CheckFailedError
 from edgecnn.measure.machine import FEATURES, Machine
-from edgecnn.measure.runtimes import RUNTIMES
 from edgecnn.measure.worker import Worker
+from edgecnn.runtime.engines import RUNTIMES
 
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
 PATIENCE = 120.0  # seconds; the first import of PyTorch from an SD card is slow
@@ -20,7 +20,9 @@ MEND = {
     "ai_edge_litert": LIGHT,
     "tflite_runtime": "only on 32-bit ARM: ai-edge-litert is its successor",
     "onnxruntime": f"only for .onnx files: {TRAIN}",
+    "openvino": "only for .onnx files, on x86 or 64-bit ARM: pip install 'edgecnn[openvino]'",
     "torch": f"only for training, export and TorchScript files: {TRAIN}",
+    "executorch": "only for .pte files, beside torch: pip install executorch",
 }
 
 
@@ -46,7 +48,7 @@ def check_runtimes(
 ) -> list[Finding]:
     """A finding per module that runs files; importing one that is installed may crash, which is a finding too."""
     findings = []
-    for module in (module for runtime in RUNTIMES.values() for module in runtime.modules):
+    for module in dict.fromkeys(module for runtime in RUNTIMES.values() for module in runtime.modules):
         package = module.partition(".")[0]
         if not installed(package):
             findings.append(Finding(package, ABSENT, "not installed", MEND[package]))

@@ -20,7 +20,7 @@ def time_calls(
 ) -> list[int]:
     """Nanoseconds of each call, for as many calls as begin within ``seconds``, and no fewer than ``at_least``."""
     samples: list[int] = []
-    with _no_garbage_collection():
+    with no_garbage_collection():
         now = clock()
         end = now + int(seconds * 1e9)
         while now < end or len(samples) < at_least:
@@ -41,9 +41,11 @@ def _nothing() -> None:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """Collect now, and not again before the end; within another one this does nothing."""
     was_on = gc.isenabled()
-    gc.collect()
+    if was_on:
+        gc.collect()
     gc.disable()
     try:
         yield

@@ -1,7 +1,8 @@
 """The result file of ``edgecnn bench``: raw values that are never changed, and the machine they came from.
 
 ``measurement.schema.json`` beside this file says the same as JSON Schema. Times are nanoseconds of the monotonic
-clock. The ``figures`` in the file are for readers without edgecnn; loading leaves them out and they are computed anew.
+clock. The ``figures`` and ``speed`` in the file are for readers without edgecnn; loading leaves them out and they are
+computed anew.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Run:
     A cold start is ``start`` (of the process, to the first line of ours), ``imports``, ``load`` and ``first`` call.
     ``base_bytes`` was resident with the runtime imported and nothing loaded, ``peak_bytes`` at most until the first
     ten calls were done. A sample is one call on ``batch`` images; ``overhead`` is what a sample holds beyond it.
+    ``cpu`` is the mean CPU time of a sample, of all threads of the process.
     """
 
     start: int
@@ -65,6 +67,7 @@ class Run:
     clocks_mhz: tuple[float, ...]
     warm_ups: tuple[int, ...]
     samples: tuple[int, ...]
+    cpu: int | None = None
 
     def __post_init__(self) -> None:
         if not self.samples or min(self.samples) <= 0:
@@ -129,8 +132,9 @@ class Emulation:
 class Measurement:
     """One case: its runs, or why it failed and the runs before that. ``engine`` is what really ran it.
 
-    ``graph`` is of TFLite files only, ``sustained`` of benches that were asked for it. On an emulated machine there
-    are no runs but an ``emulation``.
+    ``graph`` is of TFLite files only, and so is ``floor``: nanoseconds of a call of the same file without its
+    operations, before anything is computed. ``sustained`` is of benches that were asked for it. On an emulated machine
+    there are no runs but an ``emulation``.
     """
 
     case: Case
@@ -143,6 +147,7 @@ class Measurement:
     graph: Graph | None = None
     sustained: tuple[Window, ...] = ()
     emulation: Emulation | None = None
+    floor: int | None = None
 
     def __post_init__(self) -> None:
         if self.failure is None and not self.runs and self.emulation is None:
@@ -167,7 +172,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Session:
-    """The whole of a result file; ``created`` is UTC in ISO 8601, ``states`` are before, between and after rounds."""
+    """The whole of a result file; ``created`` is UTC in ISO 8601.
+
+    ``states`` are before, between and after rounds, and after each sustained run.
+    ``thinned`` is how many samples of a run were kept at most, evenly spaced in time; None for all of them.
+    """
 
     edgecnn: str
     created: str
@@ -177,20 +186,33 @@ class Session:
     verdict: Verdict
     measurements: tuple[Measurement, ...]
     schema: int = SCHEMA
+    thinned: int | None = None
 
     @property
     def invalid(self) -> bool:
         """Whether the machine did what no figure survives."""
         return self.verdict.level == INVALID
 
+    def thin(self, keep: int) -> Session:
+        """The same with at most ``keep`` samples and a tenth as many warm-ups of each run, for a small file."""
+
+        def kept(run: Run) -> Run:
+            return dataclasses.replace(
+                run, samples=_evenly(run.samples, keep), warm_ups=_evenly(run.warm_ups, keep // 10)
+            )
+
+        rows = (dataclasses.replace(row, runs=tuple(map(kept, row.runs))) for row in self.measurements)
+        return dataclasses.replace(self, measurements=tuple(rows), thinned=keep)
+
     def document(self) -> dict[str, Any]:
-        """The JSON document, with the figures of every measurement that has runs."""
+        """The JSON document, with the figures of every measurement that has runs, and the verdicts on speed."""
         from edgecnn.measure.figures import figures
+        from edgecnn.measure.speed import speeds
 
         document = {"schema": self.schema} | dataclasses.asdict(self)
         for entry, measurement in zip(document["measurements"], self.measurements, strict=True):
             entry["figures"] = dataclasses.asdict(figures(measurement)) if measurement.runs else None
-        return document
+        return document | {"speed": [dataclasses.asdict(each) for each in speeds(self)]}
 
     def save(self, path: Path) -> None:
         """Write the result file. Raises OutputError when the file system refuses."""
@@ -207,8 +229,17 @@ class Session:
         for entry in entries if isinstance(entries, list) else []:
             if isinstance(entry, dict):
                 entry.pop("figures", None)
+        if isinstance(document, dict):
+            document.pop("speed", None)
         try:
             session: Session = decode(cls, document)
         except BadFileError as error:
             raise BadFileError(f"{path}: {error}") from error
         return session
+
+
+def _evenly(values: tuple[int, ...], keep: int) -> tuple[int, ...]:
+    """At most ``keep`` of the values, evenly spaced, in their order."""
+    if len(values) <= keep:
+        return values
+    return tuple(values[place * len(values) // keep] for place in range(keep))

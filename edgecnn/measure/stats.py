@@ -82,6 +82,15 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(first == second))
 
 
+def decibels(exact: np.ndarray, found: np.ndarray) -> float | None:
+    """Signal to quantization noise in dB of values ``found`` against ``exact``; None where they are equal."""
+    if exact.shape != found.shape:
+        raise UsageError(f"values {list(exact.shape)} and {list(found.shape)} are not of the same images")
+    noise = float(np.mean(np.square(found.astype(np.float64) - exact)))
+    signal = float(np.mean(np.square(exact.astype(np.float64))))
+    return 10 * math.log10(signal / noise) if signal and noise else None
+
+
 def median_interval(runs: Sequence[float]) -> Interval | None:
     """95 % interval of the median of the runs' values, each the median of one run; None for less than FEWEST_RUNS.
 
@@ -94,6 +103,22 @@ def median_interval(runs: Sequence[float]) -> Interval | None:
     picks = np.random.default_rng(0).integers(0, len(runs), (RESAMPLES, len(runs)))
     medians = np.median(np.asarray(runs, np.float64)[picks], axis=1)
     low, high = np.percentile(medians, (2.5, 97.5), method="nearest")
+    return Interval(float(low), float(high))
+
+
+def ratio_interval(first: Sequence[float], second: Sequence[float]) -> Interval | None:
+    """95 % interval of the median of ``first`` over that of ``second``; None for less than FEWEST_RUNS on a side.
+
+    Like ``median_interval``, with whole runs drawn from either side, each for itself.
+    """
+    if min(len(first), len(second)) < FEWEST_RUNS:
+        return None
+    dice = np.random.default_rng(0)
+    drawn = (
+        np.median(np.asarray(runs, np.float64)[dice.integers(0, len(runs), (RESAMPLES, len(runs)))], axis=1)
+        for runs in (first, second)
+    )
+    low, high = np.percentile(np.divide(*drawn), (2.5, 97.5), method="nearest")
     return Interval(float(low), float(high))
 
 
@@ -139,3 +164,30 @@ def differ(first: Sequence[float], second: Sequence[float], allowance: float) ->
     fast, slow = sorted((list(first), list(second)), key=np.median)
     eased = [value / (1 + allowance) for value in slow]
     return rank_sum(fast, eased) if np.median(eased) > np.median(fast) else 1.0
+
+
+def least_p(first: int, second: int) -> float:
+    """The smallest p-value that ``rank_sum`` can give for so many runs on either side, both at least 1."""
+    return 2 / math.comb(first + second, first)
+
+
+def fisher(first_right: int, first_images: int, second_right: int, second_images: int) -> float:
+    """Two-sided exact p-value that two accuracies are the same, from the counts alone.
+
+    R. A. Fisher's test of a 2 x 2 table: of all tables with these margins, the share that are no likelier than this
+    one. It takes the images for different ones. Where they are the same it calls too few differences, never too many;
+    ``mcnemar`` then sees more, but needs the result of every image. Raises UsageError for impossible counts.
+    """
+    for right, images in ((first_right, first_images), (second_right, second_images)):
+        if not 0 <= right <= images or images == 0:
+            raise UsageError(f"{right} correct of {images} images is no accuracy")
+    right = first_right + second_right
+    least, most = max(0, right - second_images), min(first_images, right)
+    logs = [_log_choose(first_images, k) + _log_choose(second_images, right - k) for k in range(least, most + 1)]
+    whole = _log_choose(first_images + second_images, right)
+    limit = logs[first_right - least] + 1e-7
+    return min(1.0, math.fsum(math.exp(each - whole) for each in logs if each <= limit))
+
+
+def _log_choose(total: int, chosen: int) -> float:
+    return math.lgamma(total + 1) - math.lgamma(chosen + 1) - math.lgamma(total - chosen + 1)

@@ -31,17 +31,26 @@ class Verdict:
     reasons: tuple[str, ...] = ()
 
 
-def judge(states: Sequence[State], cores: int) -> Verdict:
-    """What the machine's states before, between and after the runs say about all of them; two states or more."""
-    return _verdict([*_throttling(states), *_x86_throttling(states)], [*_disturbances(states, cores)])
+def judge(states: Sequence[State], cores: int, sustained: Sequence[State] = (), flags: Sequence[int] = ()) -> Verdict:
+    """What the machine's states before, between and after the runs say about all of them; two states or more.
+
+    ``sustained`` are states after sustained runs, which may warm the CPU but not throttle it; ``flags`` are what
+    vcgencmd said within those.
+    """
+    everything = (*states, *sustained)
+    fatal = [*_throttling(everything, flags), *_x86_throttling(everything)]
+    return _verdict(fatal, [*_disturbances(everything, cores), *_warming(states)])
 
 
-def judge_runs(of_all: Verdict, medians: Sequence[float], clocks: Sequence[float]) -> Verdict:
+def judge_runs(
+    of_all: Verdict, medians: Sequence[float], clocks: Sequence[float], sustained: Sequence[str] = ()
+) -> Verdict:
     """The verdict on one file: that on the whole session, and what its own runs say.
 
-    ``medians`` has one value per run; ``clocks`` the MHz read in the runs while the CPU was working.
+    ``medians`` has one value per run; ``clocks`` the MHz read in the runs while the CPU was working; ``sustained`` are
+    sustained.doubts of its sustained run.
     """
-    reasons = []
+    reasons = list(sustained)
     if len(medians) < 2:
         reasons.append("1 run tells nothing of the spread; ask for --runs 5")
     elif stats.spread(medians) > SPREAD_LIMIT:
@@ -58,13 +67,16 @@ def _verdict(fatal: list[str], doubts: list[str]) -> Verdict:
     return Verdict(level, (*fatal, *doubts))
 
 
-def _throttling(states: Sequence[State]) -> list[str]:
+def throttling(flags: int) -> str:
+    """What ``vcgencmd get_throttled`` says is the case now, in words; nothing when all is well."""
+    return ", ".join(name for bit, name in THROTTLE_FLAGS.items() if flags >> bit & 1)
+
+
+def _throttling(states: Sequence[State], more: Sequence[int]) -> list[str]:
     """Flags that were up when looked at, or that went up since boot between the first look and the last."""
     flags = [state.throttled for state in states if state.throttled is not None]
-    if not flags:
-        return []
-    seen = flags[-1] >> SINCE_BOOT & ~(flags[0] >> SINCE_BOOT)
-    for each in flags:
+    seen = flags[-1] >> SINCE_BOOT & ~(flags[0] >> SINCE_BOOT) if flags else 0
+    for each in (*flags, *more):
         seen |= each
     return [f"{name} during the run" for bit, name in THROTTLE_FLAGS.items() if seen >> bit & 1]
 
@@ -93,7 +105,11 @@ def _disturbances(states: Sequence[State], cores: int) -> list[str]:
     changes = [(one.governor, two.governor) for one, two in pairwise(states) if one.governor != two.governor]
     if changes:
         reasons.append(f"the governor changed from {changes[0][0]} to {changes[0][1]}")
-    heat = [state.celsius for state in states if state.celsius is not None]
-    if heat and heat[-1] - heat[0] > WARMING_LIMIT:
-        reasons.append(f"the CPU warmed from {heat[0]:.0f} to {heat[-1]:.0f} °C; run again, or give --cooldown")
     return reasons
+
+
+def _warming(states: Sequence[State]) -> list[str]:
+    heat = [state.celsius for state in states if state.celsius is not None]
+    if not heat or heat[-1] - heat[0] <= WARMING_LIMIT:
+        return []
+    return [f"the CPU warmed from {heat[0]:.0f} to {heat[-1]:.0f} °C; run again, or give --cooldown"]

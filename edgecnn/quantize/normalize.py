@@ -32,6 +32,7 @@ class OnesChannel(nn.Conv2d):
         self.keeps_grid = True  # what comes out lies on the grid of what went in
         self.weight = nn.Parameter(torch.eye(channels + 1, channels)[:, :, None, None])
         self.bias = nn.Parameter(torch.eye(channels + 1)[-1])
+        self.requires_grad_(False)  # training would move the pixels off their grid
 
 
 def form_of(graph_module: fx.GraphModule) -> str:

@@ -6,15 +6,20 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from edgecnn.data.augment import to_input
 from edgecnn.errors import BadFileError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
+from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
+from edgecnn.quantize.ranges import tighten_ranges
 from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
+
+PIXELS_AT_ONCE = 512 * 32 * 32
+FEWEST_AT_ONCE = 32
 
 
 def calibrate(
@@ -25,19 +30,39 @@ def calibrate(
 ) -> fx.GraphModule:
     """The QDQ graph of ``model`` for recipe ``static_w8a8``, in SIMULATE mode.
 
-    ``images`` are batches uint8 [n, height, width, channels] of training images; each activation's range is the
-    smallest and largest value seen (and zero). ``rewrites`` are names of ``passes.PASSES``. Raises BadFileError
+    ``images`` are batches uint8 [n, height, width, channels] of training images. Ranges that hold all values are
+    shrunk where cutting off loses less than rounding, then biases take back what weights and ranges shift
+    (``benchmarks/calibration.py`` measures both). ``rewrites`` are names of ``passes.PASSES``. Raises BadFileError
     naming the first tensor that is not finite.
+    """
+    batches = [torch.from_numpy(batch) for batch in images]
+    graph_module = observe(model, arguments, map(to_input, batches), rewrites)
+    tighten_ranges(graph_module, map(to_input, batches))
+    correct_biases(graph_module, to_input(torch.cat(batches)[: _at_once(batches[0])]))
+    make_room_for_biases(graph_module)
+    return graph_module
+
+
+def observe(
+    model: nn.Module, arguments: ModelArguments, batches: Iterable[Tensor], rewrites: Iterable[str]
+) -> fx.GraphModule:
+    """The QDQ graph whose ranges hold all values that ``batches`` float32 [n, channels, height, width] give, and zero.
+
+    It is left in SIMULATE mode. Raises BadFileError like ``calibrate``.
     """
     graph_module = insert_quantizers(passes.apply(fold(model, arguments), rewrites, arguments))
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
-        for batch in images:
-            graph_module(to_input(torch.from_numpy(batch)))
+        for batch in batches:
+            graph_module(batch)
     for name, part in graph_module.named_modules():
         if isinstance(part, ActivationQuantizer) and not torch.isfinite(part.high - part.low):
             tensor = name.removeprefix("quantizer_")
             raise BadFileError(f"the output of '{tensor}' is not finite: the weights are damaged; train again")
-    make_room_for_biases(graph_module)
     set_mode(graph_module, Mode.SIMULATE)
     return graph_module
+
+
+def _at_once(images: Tensor) -> int:
+    """How many images the biases are corrected on: a layer's output for all of them is in memory at once."""
+    return max(FEWEST_AT_ONCE, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))

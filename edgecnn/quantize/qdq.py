@@ -17,7 +17,7 @@ from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape
 from edgecnn.quantize.lower import IS_TENSOR
 from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
-from edgecnn.quantize.simulate import ActivationQuantizer, Affine, QuantizedConv2d, QuantizedLinear
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, QuantizedConv2d, QuantizedLinear
 from edgecnn.runtime.preprocess import INPUT_DIVISOR
 
 # uint8 pixels less 128, over 64: the grid of the input is the pixels themselves.
@@ -64,12 +64,16 @@ def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
             continue
         if node in floats and not users:
             continue  # the logits themselves
-        name = _quantizer_for(graph_module, node, quantizer_of)
+        owner = _quantizer_for(graph_module, node, quantizer_of)
+        name = owner
+        if isinstance(module_of(graph_module, node), nn.AvgPool2d) and node not in floats:
+            name = f"{PREFIX}{node.name}"
+            graph_module.add_submodule(name, AverageQuantizer(_activation(graph_module, owner)))
         with graph_module.graph.inserting_after(node):
             quantized = graph_module.graph.call_module(name, (node,))
         node.replace_all_uses_with(quantized, delete_user_cb=lambda user, own=quantized: user is not own)
-        quantizer_of[quantized] = name
-    _join_concatenated(graph_module)
+        quantizer_of[quantized] = owner
+    _join_concatenated(graph_module, quantizer_of)
     graph_module.meta[FLOAT] = [_described(graph_module, node) for node in nodes if node in floats and _counts(node)]
     return finish(graph_module)
 
@@ -110,11 +114,12 @@ def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, quantizer_of: di
     return name
 
 
-def _join_concatenated(graph_module: fx.GraphModule) -> None:
+def _join_concatenated(graph_module: fx.GraphModule, quantizer_of: dict[fx.Node, str]) -> None:
     """One quantizer for all that a concatenation joins: its integers are copied.
 
     A tensor whose grid is fixed keeps it, and a 1x1 depthwise convolution brings it onto the common grid: of two
-    quantizers in a row the converter would drop one.
+    quantizers in a row the converter would drop one. ``quantizer_of`` has, for each quantized node, the name of the
+    quantizer whose grid it is on.
     """
     stands_for: dict[str, str] = {}
 
@@ -128,19 +133,26 @@ def _join_concatenated(graph_module: fx.GraphModule) -> None:
             continue
         own = current(str(next(iter(node.users)).target))
         for part in node.all_input_nodes:
-            quantizer = module_of(graph_module, part)
-            assert isinstance(quantizer, ActivationQuantizer)
-            if quantizer.fixed is None:
-                name = current(str(part.target))
+            name = current(quantizer_of[part])
+            if _activation(graph_module, name).fixed is None:
                 if name != own:
                     stands_for[name] = own
                 continue
             moved = _moved(graph_module, part)
             with graph_module.graph.inserting_after(moved):
                 node.replace_input_with(part, graph_module.graph.call_module(own, (moved,)))
+    for node, owner in quantizer_of.items():
+        if isinstance(module_of(graph_module, node), AverageQuantizer):
+            graph_module.set_submodule(str(node.target), AverageQuantizer(_activation(graph_module, current(owner))))
     for node in graph_module.graph.nodes:
         if node.op == "call_module":
             node.target = current(str(node.target))
+
+
+def _activation(graph_module: fx.GraphModule, name: str) -> ActivationQuantizer:
+    quantizer = graph_module.get_submodule(name)
+    assert isinstance(quantizer, ActivationQuantizer)
+    return quantizer
 
 
 def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
@@ -151,7 +163,7 @@ def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
     shape = shape_of(source) if source is not None and "tensor_meta" in source.meta else ()
     if len(shape) != 4:
         raise UsageError(f"operation '{source}' has a grid of its own and cannot be joined with others")
-    layer = QuantizedConv2d.adopt(Scale(torch.ones(shape[1]), torch.zeros(shape[1])))
+    layer = QuantizedConv2d.adopt(Scale(torch.ones(shape[1]), torch.zeros(shape[1]))).requires_grad_(False)
     with graph_module.graph.inserting_after(part):
         return graph_module.graph.call_module(add_module(graph_module, f"{part.args[0]}_moved", layer), (part,))
 
@@ -197,5 +209,5 @@ def make_room_for_biases(graph_module: fx.GraphModule) -> None:
         layer = module_of(graph_module, node)
         if isinstance(layer, QuantizedConv2d | QuantizedLinear) and layer.bias is not None:
             quantizer = module_of(graph_module, node.args[0])
-            assert isinstance(quantizer, ActivationQuantizer)
+            assert isinstance(quantizer, ActivationQuantizer | AverageQuantizer)
             layer.smallest_scales = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)

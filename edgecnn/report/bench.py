@@ -11,28 +11,43 @@ from edgecnn.measure.figures import Figures, figures
 from edgecnn.measure.machine import FEATURES, State
 from edgecnn.measure.measurement import Energy, Measurement, Session
 from edgecnn.measure.stats import FEWEST_RUNS, wilson
+from edgecnn.report import emulated
+from edgecnn.report.speed import lines
+from edgecnn.report.sustained import BLOCKS, plots
 from edgecnn.report.table import table
 
 SPEED = (
     "file", "recipe", "engine", "threads", "batch", "bytes", "accuracy", "95 %", "p50 us", "95 %", "p90", "p99", "min",
     "mean", "spread", "images/s", "verdict",
 )  # fmt: skip
-COSTS = ("file", "engine", "cold start ms", "process", "imports", "load", "first run", "memory MB", "energy mJ")
+COSTS = (
+    "file", "engine", "cold start ms", "process", "imports", "load", "first run", "memory MB", "arena kB",
+    "energy mJ",
+)  # fmt: skip
 
 
-def text(session: Session) -> str:
-    """The whole session: speed, costs, the machine, and every reason for doubt."""
+def text(session: Session, characters: str = BLOCKS) -> str:
+    """The whole session: speed, costs, the machine, and every reason for doubt.
+
+    ``characters`` are the levels that sustained runs are drawn with.
+    """
+    if session.machine.emulated:
+        return emulated.text(session)
     done = [row for row in session.measurements if row.failure is None]
     failed = [row for row in session.measurements if row.failure is not None]
     parts = [
         table(SPEED, [_speed(row, figures(row)) for row in done], "lllrrrrrrrrrrrrrl"),
         "",
-        table(COSTS, [_costs(row, figures(row)) for row in done], "llrrrrrrr"),
+        table(COSTS, [_costs(row, figures(row)) for row in done], "llrrrrrrrr"),
     ]
     parts = [*parts, ""] if done else []
     if session.invalid:
         parts.insert(0, f"INVALID: {'; '.join(session.verdict.reasons)}. These figures are not to be used.\n")
-    parts += [f"FAILED {_name(row)} in {row.case.runtime}: {row.failure}" for row in failed]
+    parts += [f"FAILED {name(row)} in {row.case.runtime}: {row.failure}" for row in failed]
+    curves = plots([(f"{name(row)} in {row.engine}", row) for row in session.measurements], characters)
+    parts += [*curves, ""] if curves else []
+    verdicts = lines(session)
+    parts += [*verdicts, ""] if verdicts else []
     return "\n".join([*parts, *_notes(session, done), *_machine(session), "", *_verdicts(session)])
 
 
@@ -47,7 +62,12 @@ def csv_text(session: Session) -> str:
             "reasons": "; ".join(row.verdict.reasons), "accuracy": accuracy,
             "images": row.accuracy.images if row.accuracy else None, "energy_joules": row.energy.joules,
             "energy_is_estimate": row.energy.estimate if row.energy.joules is not None else None,
+            "arena_bytes": row.graph.arena_bytes if row.graph else None,
+            "operations": len(row.graph.operations) if row.graph else None,
+            "outside_delegate": len(row.graph.outside) if row.graph else None,
+            "partitions": row.graph.partitions if row.graph else None, "floor_nanoseconds": row.floor,
         }  # fmt: skip
+        state |= emulated.cells(row)
         known = dataclasses.asdict(figures(row)) if row.runs else {}
         low, high = known.pop("p50_interval", None) or (None, None)
         names = [field.name for field in dataclasses.fields(Figures) if field.name != "p50_interval"]
@@ -60,14 +80,15 @@ def csv_text(session: Session) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def _name(row: Measurement) -> str:
+def name(row: Measurement) -> str:
+    """The file, within its bundle if it is of one."""
     if row.case.bundle is None:
         return row.case.file
     return f"{Path(row.case.bundle).name}/{Path(row.case.file).name}"
 
 
 def _speed(row: Measurement, known: Figures) -> list[str]:
-    accuracy = ["-", "-"]
+    accuracy = ["not scored", "-"]
     if row.accuracy is not None:
         low, high = wilson(row.accuracy.correct, row.accuracy.images)
         share = 100 * row.accuracy.correct / row.accuracy.images
@@ -75,7 +96,7 @@ def _speed(row: Measurement, known: Figures) -> list[str]:
     interval = "-" if known.p50_interval is None else " to ".join(map(_micro, known.p50_interval))
     times = [_micro(value) for value in (known.p90, known.p99, known.minimum, known.mean)]
     return [
-        _name(row), row.case.recipe or "not recorded", row.engine or "-", str(row.case.threads), str(row.case.batch),
+        name(row), row.case.recipe or "not recorded", row.engine or "-", str(row.case.threads), str(row.case.batch),
         f"{row.case.bytes:,}", *accuracy, _micro(known.p50), interval, *times, f"{known.spread:.1%}",
         f"{known.images_per_second:,.0f}", row.verdict.level,
     ]  # fmt: skip
@@ -84,7 +105,13 @@ def _speed(row: Measurement, known: Figures) -> list[str]:
 def _costs(row: Measurement, known: Figures) -> list[str]:
     memory = "-" if known.memory_bytes is None else f"{known.memory_bytes / 1e6:.1f}"
     cold = (known.cold_start, known.cold_process, known.cold_imports, known.cold_load, known.cold_first)
-    return [_name(row), row.engine or "-", *(f"{value:.1f}" for value in cold), memory, _energy(row.energy)]
+    return [name(row), row.engine or "-", *(f"{value:.1f}" for value in cold), memory, _arena(row), _energy(row.energy)]
+
+
+def _arena(row: Measurement) -> str:
+    if row.graph is None or row.graph.arena_bytes is None:
+        return "-"
+    return f"{row.graph.arena_bytes / 1000:.1f}"
 
 
 def _energy(energy: Energy) -> str:
@@ -111,6 +138,7 @@ def _notes(session: Session, done: list[Measurement]) -> list[str]:
         f"95 %    of p50: {intervals}; of accuracy: Wilson",
         "spread  between the slowest and the fastest run of the same file",
         "memory  peak of the process over the runtime with nothing loaded",
+        "arena   what the tensors between operations need without the delegate",
         f"energy  {'; '.join(energy)}",
         "",
     ]
@@ -145,5 +173,5 @@ def _verdicts(session: Session) -> list[str]:
     lines += [f"        {reason}" for reason in session.verdict.reasons]
     for row in session.measurements:
         own = [reason for reason in row.verdict.reasons if reason not in session.verdict.reasons]
-        lines += [f"        {_name(row)} in {row.engine}: {reason}" for reason in own]
+        lines += [f"        {name(row)} in {row.engine}: {reason}" for reason in own]
     return lines

@@ -1,4 +1,4 @@
-"""Opens any artifact with the engine of its format, which is imported only then."""
+"""Opens any artifact with an engine of its format, which is imported only then."""
 
 from __future__ import annotations
 
@@ -6,40 +6,45 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecnn.errors import BadFileError
+from edgecnn.errors import BadFileError, UnknownNameError, UsageError
+from edgecnn.runtime.engines import RUNTIMES, fitting
 from edgecnn.runtime.manifest import Artifact, Image
 from edgecnn.runtime.preprocess import InputSpec
 from edgecnn.runtime.runner import Runner
 
-FORMAT_OF_SUFFIX = {".tflite": "tflite", ".onnx": "onnx", ".torchscript": "torchscript", ".pt": "torchscript"}
+FORMAT_OF_SUFFIX = {
+    ".tflite": "tflite", ".onnx": "onnx", ".torchscript": "torchscript", ".pt": "torchscript", ".pte": "pte",
+}  # fmt: skip
 
 
-def open_artifact(path: Path, entry: Artifact | None = None, *, image: Image | None = None, threads: int = 1) -> Runner:
-    """Open a .tflite, .onnx, .torchscript or .pt file with its engine on ``threads`` CPU threads.
+def open_artifact(
+    path: Path,
+    entry: Artifact | None = None,
+    *,
+    image: Image | None = None,
+    threads: int = 1,
+    engine: str | None = None,
+) -> Runner:
+    """Open a file whose ending FORMAT_OF_SUFFIX has, with an engine of its format on ``threads`` CPU threads.
 
     ``entry`` and ``image`` are what a manifest says of the file: the file is checked against them, and they supply
     what a format does not record. A bare file is taken to want edgecnn's input convention; a TorchScript file
-    records nothing and needs both. Raises BadFileError (missing, truncated, foreign, or not what the manifest
-    says), UsageError when the engine is not installed.
+    records nothing and needs both. ``engine`` is one of engines.RUNTIMES; None is the first for the format. Raises
+    BadFileError (missing, truncated, foreign, or not what the manifest says), UsageError when the engine is not
+    installed or runs another format.
     """
     format = FORMAT_OF_SUFFIX.get(path.suffix)
     if format is None:
         raise BadFileError(f"{path} is no artifact by its ending (valid: {', '.join(FORMAT_OF_SUFFIX)})")
     if not path.is_file():
         raise BadFileError(f"{path} is not a file; give the path of an artifact (valid: {', '.join(FORMAT_OF_SUFFIX)})")
-    runner: Runner
-    if format == "tflite":
-        from edgecnn.runtime.litert import LiteRTRunner
-
-        runner = LiteRTRunner(path, entry, image, threads)
-    elif format == "onnx":
-        from edgecnn.runtime.onnx import OnnxRunner
-
-        runner = OnnxRunner(path, entry, image, threads)
-    else:
-        from edgecnn.runtime.torchscript import TorchScriptRunner
-
-        runner = TorchScriptRunner(path, entry, image, threads)
+    if engine is None:
+        engine = fitting(format)[0]
+    elif engine not in RUNTIMES:
+        raise UnknownNameError("runtime", engine, RUNTIMES)
+    elif engine not in fitting(format):
+        raise UsageError(f"{path} cannot run in {engine} (valid: {', '.join(fitting(format))})")
+    runner = RUNTIMES[engine].open()(path, entry, image, threads)
     if image is not None:
         check_same(path, "input image", runner.input.image, (image.height, image.width, image.channels))
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecnn.errors import BadFileError, UnknownNameError
+from edgecnn.errors import BadFileError, UnknownNameError, UsageError
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import Artifact, FileEntry, Manifest
@@ -58,8 +58,13 @@ class Bundle:
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
         """Test images uint8 [n, height, width, channels] and labels int64 [n] that came with the bundle.
 
-        Raises BadFileError when they do not fit the manifest.
+        Raises UsageError where none came, BadFileError when they do not fit the manifest.
         """
+        if self.manifest.sample is None:
+            raise UsageError(
+                f"{self.path} was made without a data set and holds no test images; take images from elsewhere "
+                "(edgecnn compare has --data DATA for that)"
+            )
         image, count = self.manifest.input, self.manifest.sample.images
         path = self.path / self.manifest.sample.file
         images = _read_array(path, "images", np.dtype(np.uint8), (count, image.height, image.width, image.channels))

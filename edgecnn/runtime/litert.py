@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib
 import os
 from contextlib import nullcontext
+from copy import copy
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from edgecnn.runtime import amx
 from edgecnn.runtime.manifest import Artifact, Image
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
 from edgecnn.runtime.runner import Runner
+from edgecnn.runtime.slices import empty
+from edgecnn.runtime.tflite_file import read
 
 INTERPRETERS = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tflite-runtime": ("tflite_runtime", "tflite-runtime")}
 SMALLEST = 64  # bytes; a FlatBuffer with one tensor is larger
@@ -28,19 +31,20 @@ AMX_VARIABLE = "EDGECNN_AMX"
 _amx: str | None = None  # what XNNPACK found when it chose its kernels; it chooses once in a process
 
 
-def open_content(content: bytes, *, delegate: bool) -> Any:
-    """An interpreter of a .tflite file in memory, on one thread, its tensors allocated.
+def open_content(content: bytes, *, delegate: bool, threads: int = 1, engine: str | None = None) -> Any:
+    """An interpreter of a .tflite file in memory, its tensors allocated.
 
     With ``delegate``, XNNPACK takes what it can, as in a Runner. Without, the operations run one by one and every
-    intermediate tensor is kept. Raises BadFileError, and UsageError when there is no engine.
+    intermediate tensor is kept. ``engine`` is one of INTERPRETERS; None is the first that can be imported. Raises
+    BadFileError, and UsageError when there is no engine.
     """
-    module, _ = _engine()
+    module, _ = _engine(engine)
     kind = module.OpResolverType
     resolver = kind.AUTO if delegate else kind.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
         interpreter = module.Interpreter(
             model_content=content,
-            num_threads=1,
+            num_threads=threads,
             experimental_op_resolver_type=resolver,
             experimental_preserve_all_tensors=not delegate,
         )
@@ -51,6 +55,11 @@ def open_content(content: bytes, *, delegate: bool) -> Any:
     except (ValueError, RuntimeError) as error:
         raise BadFileError(f"a TFLite file in memory cannot be run: {' '.join(str(error).split())}") from error
     return interpreter
+
+
+def engine_in_force() -> str:
+    """Name and version of the engine that open_content takes; with a delegate made, also what of AMX is in force."""
+    return _engine()[1] + (_amx or "")
 
 
 def _allocate_first(interpreter: Any) -> str:
@@ -78,16 +87,26 @@ def _in_force(late: bool) -> str:
     return ", AMX allowed (granted before)" if late else ", AMX allowed"
 
 
-def _engine() -> tuple[Any, str]:
-    """The module with the interpreter, and the engine's name and version. Raises UsageError when there is none."""
+def _engine(only: str | None = None) -> tuple[Any, str]:
+    """The module with the interpreter, and the engine's name and version. Raises UsageError when there is none.
+
+    ``only`` is the one of INTERPRETERS to take; None takes the first that can be imported.
+    """
     reasons = []
     for name, (package, distribution) in INTERPRETERS.items():
+        if only not in (None, name):
+            continue
         try:
             module = importlib.import_module(f"{package}.interpreter")
         except ImportError as error:
             reasons.append(f"{package}: {error}")
             continue
         return module, f"{name} {version(distribution)}"
+    if only is not None:
+        raise UsageError(
+            f"the engine {only} cannot be imported ({'; '.join(reasons)}); take litert, which is ai-edge-litert where "
+            "that is installed (tflite-runtime's last wheels are for Python 3.11 and numpy 1)"
+        )
     raise UsageError(
         f"running a .tflite file needs a TFLite interpreter, and none can be imported ({'; '.join(reasons)}); "
         "run: pip install ai-edge-litert (32-bit ARM: tflite-runtime, on Python 3.11)"
@@ -103,9 +122,10 @@ class LiteRTRunner(Runner):
     """
 
     format = "tflite"
+    interpreter: ClassVar[str | None] = None  # of INTERPRETERS; None is the first that can be imported
 
     def __init__(self, path: Path, entry: Artifact | None, image: Image | None, threads: int) -> None:
-        module, name = _engine()
+        module, name = _engine(self.interpreter)
         self.path = path
         if entry is not None and entry.recipe == "dynamic_w8" and name.startswith("tflite-runtime"):
             raise UsageError(
@@ -153,6 +173,18 @@ class LiteRTRunner(Runner):
             )
         return result
 
+    def idle(self) -> LiteRTRunner:
+        other = copy(self)
+        module, _ = _engine(self.interpreter)
+        try:
+            other._interpreter = module.Interpreter(model_content=empty(read(self.path.read_bytes())))
+            for index, size in ((self._input_index, self.input.shape), (self._output_index, (self.classes,))):
+                other._interpreter.resize_tensor_input(index, (self._batch, *size))
+            _allocate_first(other._interpreter)
+        except (ValueError, RuntimeError) as error:
+            raise self._broken(error) from error
+        return other
+
     def close(self) -> None:
         del self._interpreter
 
@@ -183,6 +215,12 @@ class LiteRTRunner(Runner):
     def _broken(self, error: Exception) -> BadFileError:
         reason = " ".join(str(error).split())
         return BadFileError(f"{self.path} cannot be run: {reason}; it is truncated, damaged or not for this engine")
+
+
+class TFLiteRuntimeRunner(LiteRTRunner):
+    """The same in tflite-runtime and in nothing else, to measure it beside its successor."""
+
+    interpreter = "tflite-runtime"
 
 
 def _quantization(details: dict[str, Any]) -> tuple[str, float, int]:

@@ -20,10 +20,12 @@ from edgecnn.runtime.files import sha256, write_bytes
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
 from edgecnn.runtime.records import decode, read_json
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 20  # bytes
 FILE_LIMIT = 1 << 30  # bytes
+SYNTHETIC = "synthetic"
+SPLITS = ("train", SYNTHETIC)
 FORMATS = ("tflite", "torchscript", "onnx")
 COLORS = {"RGB": 3, "L": 1, "LA": 2, "RGBA": 4}
 
@@ -42,7 +44,11 @@ def _check_file(name: str, size: int, digest: str) -> None:
         f"file is {name[:60]!r}, but must be the plain name of a file in the bundle (letters, digits, . _ + -)",
     )
     _check(0 < size <= FILE_LIMIT, f"bytes is {size} for {name} (valid: 1 to {FILE_LIMIT})")
-    _check(re.fullmatch(r"[0-9a-f]{64}", digest) is not None, f"sha256 of {name} must be 64 lower-case hex digits")
+    _check(_is_digest(digest), f"sha256 of {name} must be 64 lower-case hex digits")
+
+
+def _is_digest(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The data set it was scored on, how that was chosen, and its number of classes."""
+    """The data set it was trained for and scored on, how that was chosen, and its number of classes."""
 
     name: str
     note: str
@@ -169,16 +175,41 @@ class Sample:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Which training images the ranges were taken from."""
+    """Which images the ranges were taken from: those of ``split``, or, without a data set, synthetic ones."""
 
     images: int
     seed: int
     split: str
 
+    def __post_init__(self) -> None:
+        _check(self.images >= 1, f"images is {self.images}, but must be at least 1")
+        _check(self.split in SPLITS, f"split is '{self.split[:60]}' (valid: {', '.join(SPLITS)})")
+
+
+@dataclass(frozen=True)
+class Qat:
+    """How the weights of the quantized artifacts were trained on; ``float_weights`` is the digest of what they were."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+    float_weights: str
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, f"epochs is {self.epochs}, but must be at least 1")
+        _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}, but must be above 0")
+        _check(self.batch_size >= 1, f"batch_size is {self.batch_size}, but must be at least 1")
+        _check(self.seed >= 0, f"seed is {self.seed}, but cannot be negative")
+        _check(_is_digest(self.float_weights), "float_weights must be 64 lower-case hex digits")
+
 
 @dataclass(frozen=True)
 class Manifest:
     """The whole of manifest.json. ``recipe`` is that of the bundle's main artifact, ``created`` UTC in ISO 8601.
+
+    ``sample`` is null, and no artifact has an accuracy, where the bundle was made without a data set.
+    ``qat`` is null where quantization trained nothing.
 
     Raises UsageError, naming the field, when the parts do not fit together.
     """
@@ -190,12 +221,13 @@ class Manifest:
     input: Image
     recipe: str
     labels: str
-    sample: Sample
+    sample: Sample | None
     calibration: Calibration | None
     passes: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
     files: tuple[FileEntry, ...]
     tools: dict[str, str]
+    qat: Qat | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -205,7 +237,8 @@ class Manifest:
         _check(len(names) == len(set(names)), "artifacts and files list a file twice")
         others = [entry.file for entry in self.files]
         _check(self.labels in others, f"labels is {self.labels[:60]!r}, which is not in files")
-        _check(self.sample.file in others, f"sample.file is {self.sample.file[:60]!r}, which is not in files")
+        if self.sample is not None:
+            _check(self.sample.file in others, f"sample.file is {self.sample.file[:60]!r}, which is not in files")
         recipes = [artifact.recipe for artifact in self.artifacts]
         _check(self.recipe in recipes, f"recipe is '{self.recipe}', but no artifact has it ({', '.join(recipes)})")
 
@@ -230,12 +263,17 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read ``manifest.json`` of a bundle. Raises BadFileError naming the file and the field."""
+        """Read ``manifest.json`` of a bundle, also of schema 1, which lacked ``qat``.
+
+        Raises BadFileError naming the file and the field.
+        """
         path = folder / MANIFEST
         document = read_json(path, MANIFEST_LIMIT)
         version = document.get("schema") if isinstance(document, dict) else None
         if type(version) is int and version > SCHEMA:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
+        if type(version) is int and version == 1 and "qat" not in document:
+            document |= {"schema": SCHEMA, "qat": None}
         try:
             manifest: Manifest = decode(cls, document)
         except BadFileError as error:

@@ -44,26 +44,12 @@ class OnnxRunner(Runner):
         except self._errors as error:
             raise self._broken(error) from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or len(outputs[0].shape) != 2:
-            raise BadFileError(f"{path} is no image classifier: it needs one input of rank 4, one output of rank 2")
+        shapes = [[[size if isinstance(size, int) else None for size in each.shape] for each in side]
+                  for side in (inputs, outputs)]  # fmt: skip
+        kinds = [TYPES.get(side[0].type, side[0].type) if side else "" for side in (inputs, outputs)]
+        self.input, self.output, self.classes = specs(path, shapes[0], shapes[1], kinds[0], kinds[1], entry, image)
         self._name = inputs[0].name
-        self._one_by_one = inputs[0].shape[0] == 1
-        sizes = [*inputs[0].shape[1:], outputs[0].shape[1]]
-        if not all(isinstance(size, int) for size in sizes):
-            raise BadFileError(f"{path}: only the batch may be dynamic, but its sizes are {sizes}")
-        *shape, self.classes = sizes
-        tensor = InputTensor("NCHW", TYPES.get(inputs[0].type, inputs[0].type)) if entry is None else entry.input
-        height, width, channels = (*shape[1:], shape[0]) if tensor.layout == "NCHW" else shape
-        offset, divisor = (INPUT_OFFSET, INPUT_DIVISOR) if image is None else (image.offset, image.divisor)
-        try:
-            self.input = InputSpec(
-                height, width, channels, tensor.layout, TYPES.get(inputs[0].type, inputs[0].type),
-                tensor.scale, tensor.zero_point, offset, divisor,
-            )  # fmt: skip
-            output = OutputSpec() if entry is None else entry.output
-            self.output = OutputSpec(TYPES.get(outputs[0].type, outputs[0].type), output.scale, output.zero_point)
-        except UsageError as error:
-            raise BadFileError(f"{path}: {error}") from error
+        self._one_by_one = shapes[0][0][0] == 1
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         pieces = [tensor[index : index + 1] for index in range(len(tensor))] if self._one_by_one else [tensor]
@@ -76,5 +62,47 @@ class OnnxRunner(Runner):
         del self._session
 
     def _broken(self, error: Exception) -> BadFileError:
-        reason = " ".join(str(error).split())[:300]
-        return BadFileError(f"{self.path} cannot be run: {reason}; it is truncated, damaged or not for this engine")
+        return BadFileError(
+            f"{self.path} cannot be run: {one_line(error)}; it is truncated, damaged or not for this engine"
+        )
+
+
+def one_line(error: Exception) -> str:
+    """What an engine said, on one line of a bearable length."""
+    return " ".join(str(error).split())[:300]
+
+
+def specs(
+    path: Path,
+    inputs: list[list[int | None]],
+    outputs: list[list[int | None]],
+    taken: str,
+    given: str,
+    entry: Artifact | None,
+    image: Image | None,
+) -> tuple[InputSpec, OutputSpec, int]:
+    """What an .onnx classifier takes and gives, and its classes, from what an engine read in it.
+
+    ``inputs`` and ``outputs`` have the sizes of each, None for a dynamic one; ``taken`` and ``given`` are the types of
+    the first of either. Raises BadFileError when it is no image classifier.
+    """
+    if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0]) != 4 or len(outputs[0]) != 2:
+        raise BadFileError(f"{path} is no image classifier: it needs one input of rank 4, one output of rank 2")
+    sizes = [size for size in (*inputs[0][1:], outputs[0][1]) if size is not None]
+    if len(sizes) != 4:
+        raise BadFileError(
+            f"{path}: only the batch may be dynamic, but its sizes are {inputs[0][1:]} and {outputs[0][1:]}"
+        )
+    *shape, classes = sizes
+    tensor = InputTensor("NCHW", taken) if entry is None else entry.input
+    height, width, channels = (*shape[1:], shape[0]) if tensor.layout == "NCHW" else shape
+    offset, divisor = (INPUT_OFFSET, INPUT_DIVISOR) if image is None else (image.offset, image.divisor)
+    output = OutputSpec() if entry is None else entry.output
+    try:
+        return (
+            InputSpec(height, width, channels, tensor.layout, taken, tensor.scale, tensor.zero_point, offset, divisor),
+            OutputSpec(given, output.scale, output.zero_point),
+            classes,
+        )
+    except UsageError as error:
+        raise BadFileError(f"{path}: {error}") from error

@@ -1,6 +1,7 @@
 """What runs an artifact: one protocol.
 
-The real Runners are in litert.py, onnx.py and torchscript.py; fake.py holds one for tests; artifact.py opens any file.
+The real Runners are in files named after their engines, which engines.py lists; fake.py holds one for tests;
+artifact.py opens any file.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ class Runner(Protocol):
 
         Raises BadFileError when the engine refuses the artifact.
         """
+
+    def idle(self) -> Runner | None:
+        """A Runner of the same file without its operations, which takes what a call costs before anything is computed.
+
+        It does as many images at once as were last run, and its output means nothing. None where a format has no such.
+        """
+        return None
 
     def close(self) -> None:
         """Let go of the engine; the Runner cannot be used afterwards."""

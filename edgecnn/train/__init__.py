@@ -6,8 +6,8 @@ pass over the images), ``folder`` (files of a run) and ``progress`` (what is see
 """
 
 from edgecnn.train.folder import CHECKPOINT, CURVE, WEIGHTS
-from edgecnn.train.loop import train
+from edgecnn.train.loop import Task, run, train
 from edgecnn.train.processes import choose_device
 from edgecnn.train.recipe import TrainRecipe
 
-__all__ = ["CHECKPOINT", "CURVE", "WEIGHTS", "TrainRecipe", "choose_device", "train"]
+__all__ = ["CHECKPOINT", "CURVE", "WEIGHTS", "Task", "TrainRecipe", "choose_device", "run", "train"]

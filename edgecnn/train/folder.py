@@ -90,4 +90,4 @@ def _settings(header: Header) -> dict[str, Any]:
     """What two runs must have in common, setting by setting."""
     whole: dict[str, Any] = {"model": header.model, "dataset": header.dataset, "classes": header.classes}
     whole |= {"normalization": header.normalization}
-    return whole | header.arguments.to_json() | header.recipe
+    return whole | header.arguments.to_json() | header.recipe | header.quantization

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,22 @@ from edgecnn.train.processes import Processes, choose_device, joined
 from edgecnn.train.progress import Progress
 from edgecnn.train.recipe import TrainRecipe
 from edgecnn.train.state import State
+
+
+def _nothing(state: State, epoch: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run trains: ``build`` gives the model as it is before the first step, ``header`` says what it is.
+
+    ``before_epoch`` is told the state and the epoch, counted from 0, before each.
+    """
+
+    header: Header
+    build: Callable[[], nn.Module]
+    before_epoch: Callable[[State, int], None] = _nothing
 
 
 def train(
@@ -48,19 +65,29 @@ def train(
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
     for settings that do not fit the data, the device or the processes, and for a loss that is no longer finite.
     """
+    height, width, channels = data.image
+    arguments = ModelArguments(len(data.classes), channels, (height, width))
+    own = None if normalization is None else normalization.for_channels(channels)
+    header = Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command, normalization=own)
+    task = Task(header, lambda: models.create(model, arguments, own))
+    return run(task, data, recipe, out, device=device, resume=resume, force=force)
+
+
+def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: str, resume: bool, force: bool) -> Header:
+    """``train`` for any task; raises the same errors."""
     place = choose_device(device)
     folder = RunFolder(out)
     with joined(place) as processes:
         fitted, held = _split(data, recipe, processes)
-        header = _header(model, data, recipe, command, normalization)
+        header = task.header
         folder.check(resume, force)
         processes.wait()  # until all have looked, before the first writes
         if processes.first:
             folder.prove_writable()
 
         torch.manual_seed(recipe.seed)
-        live = models.create(model, header.arguments, header.normalization).to(place)
-        if not models.is_own(model):  # others' models may count on the usual order
+        live = task.build().to(place)
+        if not models.is_own(header.model):  # others' models may count on the usual order
             live = live.to(memory_format=torch.channels_last)
         state = State.start(live, recipe)
         curve = folder.resume(header, state) if resume else []
@@ -75,6 +102,7 @@ def train(
         with Progress(recipe.epochs, trainer.steps, state.epoch, folder.checkpoint, silent=silent) as progress:
             for epoch in range(state.epoch, recipe.epochs):
                 started = time.monotonic()
+                task.before_epoch(state, epoch)
                 loss, accuracy = trainer.one_epoch(epoch, progress)
                 state.epoch = epoch + 1
                 state.seconds += time.monotonic() - started
@@ -114,15 +142,6 @@ def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Sp
             f"choose a multiple of {processes.count}"
         )
     return fitted, held
-
-
-def _header(
-    model: str, data: DataSet, recipe: TrainRecipe, command: str, normalization: Normalization | None
-) -> Header:
-    height, width, channels = data.image
-    arguments = ModelArguments(len(data.classes), channels, (height, width))
-    own = None if normalization is None else normalization.for_channels(channels)
-    return Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command, normalization=own)
 
 
 def _final_score(kind: str, model: nn.Module, split: Split, device: torch.device) -> dict[str, float]:

@@ -11,15 +11,20 @@ import pytest
 from benchmarks import same_twice
 from edgecnn.measure.bench import bench
 from tests import tiny_artifacts
+from tests.measure.benches import row, session
 from tests.measure.scripted import ScriptedWorker, quiet, surroundings
 
 FAST, SLOW = [100.0, 101.0, 102.0, 103.0, 104.0], [120.0, 121.0, 122.0, 123.0, 124.0]
 
 
 def test_pairs_that_differ_are_counted_by_turns_and_between_benches() -> None:
-    counts = same_twice.verdict([[FAST, FAST], [FAST, SLOW], [SLOW, SLOW]])
+    times = [(FAST, FAST), (FAST, SLOW), (SLOW, SLOW)]
+    counts = same_twice.verdict([session(*(row(times=each) for each in pair)) for pair in times])
     assert (counts["pairs_by_turns"], counts["differ_by_turns"]) == (3, 1)
-    assert (counts["pairs_of_two_benches"], counts["differ_of_two_benches"]) == (2, 2)
+    assert counts["pairs_of_two_benches"] == 4  # of which the second row became slower, and then the first
+    slower = {f"latency {name}": 2 for name in ("p50", "p90", "p99", "mean", "min")}
+    assert counts["differ_of_two_benches"] == slower | {"cold_start": 0, "memory": 0}
+    assert counts["regressions"] == 2
     assert counts["median_spread"] == pytest.approx(4 / 102)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -20,6 +24,7 @@ from tests import tiny_artifacts
 from tests.measure.scripted import QUIET, ScriptedWorker, after, quiet, surroundings
 from tests.tiny_artifacts import FLOAT_FILE, INT8_FILE
 
+ROOT = Path(edgecnn.__file__).parent.parent
 SHORT = ("--min-seconds", "0.01", "--runs", "2")
 
 
@@ -44,7 +49,7 @@ def test_a_bundle_and_a_damaged_file_in_real_processes(
     out, err = capfd.readouterr()
     assert code == 1
     assert err.splitlines()[-1] == (
-        f"edgecnn: error: 1 of 3 could not be measured; the first is {damaged} in litert: "
+        f"edgecnn: error: 1 of 3 failed; the first is {damaged} in litert: "
         "is not a TFLite file (no 'TFL3' mark); copy it again or give another file"
     )
     rows = list(csv.DictReader(io.StringIO(out)))
@@ -94,6 +99,85 @@ def test_an_unstable_run_exits_with_0(
     assert "verdict unstable\n        other processes kept 4.0 of 4 CPUs busy" in capfd.readouterr().out
 
 
+def test_a_sustained_run_in_a_real_process(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = tmp_path / "run.json"
+    words = [str(folder / INT8_FILE), *SHORT, "--sustained", "0.25", "--json", str(result)]
+    assert main(["bench", *words]) == 0
+    out, err = capfd.readouterr()
+    assert "sustained, time per image: ▁ fastest" in out
+    assert f"sustained 1 of 1: {folder / INT8_FILE}" in err
+    session = Session.load(result)
+    times = [window.at for window in session.measurements[0].sustained]
+    assert session.settings.sustained == 0.25
+    assert times == sorted(times) and times[-1] >= 0.24
+
+
+def test_interrupted_in_a_sustained_run_no_process_is_left(folder: Path) -> None:
+    words = ["bench", str(folder / INT8_FILE), *SHORT, "--runs", "1", "--sustained", "3600"]
+    command = [sys.executable, "-m", "edgecnn", *words]
+    pipe = subprocess.PIPE
+    bench = subprocess.Popen(
+        command, cwd=ROOT, stderr=pipe, stdout=pipe, text=True, process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+    )  # fmt: skip
+    assert bench.stderr is not None
+    seen = ""
+    while "sustained 1 of 1" not in seen:
+        line = bench.stderr.readline()
+        assert line, seen
+        seen += line
+    os.killpg(bench.pid, signal.SIGINT)
+    out, err = bench.communicate(timeout=60)
+    assert (bench.returncode, out, err.splitlines()[-1]) == (130, "", "edgecnn: interrupted")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(bench.pid, 0)
+
+
+def test_a_curve_is_drawn_in_what_standard_output_can_show(folder: Path) -> None:
+    words = ["bench", str(folder / INT8_FILE), *SHORT, "--sustained", "0.1"]
+    command = [sys.executable, "-m", "edgecnn", *words]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:replace"}
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert "sustained, time per image: _ fastest, @ slowest" in run.stdout
+
+
+@pytest.mark.parametrize(("form", "name"), [("google-benchmark", "run_name"), ("github-action", "name")])
+def test_formats_for_other_tools_print_one_document(
+    form: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script(monkeypatch)
+    assert main(["bench", str(folder), "--format", form]) == 0
+    document = json.loads(capfd.readouterr().out)
+    entries = document["benchmarks"] if form == "google-benchmark" else document
+    assert f"b/{INT8_FILE}/litert/batch:1/threads:1" in entries[-1][name]
+
+
+def test_files_that_nothing_here_can_run_are_left_out_with_a_word(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script(monkeypatch)
+    monkeypatch.setattr("edgecnn.measure.cases.installed", lambda: ("litert",))
+    other = folder.parent / "a.pte"
+    other.write_bytes(b"pte")
+    assert main(["bench", str(folder / INT8_FILE), str(other)]) == 0
+    out, err = capfd.readouterr()
+    assert f"{other} is left out: no runtime for .pte files is installed\n" in err
+    assert "a.pte" not in out
+
+
+def test_a_runtime_that_was_named_and_is_not_there_is_a_failed_row(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    if importlib.util.find_spec("tflite_runtime"):
+        pytest.skip("tflite-runtime is there")
+    assert main(["bench", str(folder / INT8_FILE), *SHORT, "--runtime", "tflite-runtime,litert"]) == 1
+    out, err = capfd.readouterr()
+    assert "FAILED" in out and "the engine tflite-runtime cannot be imported" in out
+    assert "1 of 2 failed" in err
+
+
 def test_every_file_failing_exits_with_1(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,7 +185,7 @@ def test_every_file_failing_exits_with_1(
     assert main(["bench", str(folder)]) == 1
     out, err = capfd.readouterr()
     assert out.count("was killed by SIGILL") == 2
-    assert "2 of 2 could not be measured" in err
+    assert "2 of 2 failed" in err
 
 
 @pytest.mark.parametrize(

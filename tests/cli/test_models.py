@@ -43,8 +43,8 @@ def lines(capfd: pytest.CaptureFixture[str]) -> list[list[str]]:
 
 def test_without_weights_there_are_names_and_sizes(capfd: pytest.CaptureFixture[str]) -> None:
     assert lines(capfd)[:2] == [
-        ["lenet", "62,006", "651,720", *"-------"],
-        ["mod_cnn", "127,858", "1,686,056", *"-------"],
+        ["lenet", "62,006", "651,720", *"--------"],
+        ["mod_cnn", "127,858", "1,686,056", *"--------"],
     ]
     assert main(["models", "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
@@ -56,17 +56,39 @@ def test_shipped_weights_are_listed_below_their_model(folder: Path, capfd: pytes
     path = ship(folder, HEADER)
     more = replace(HEADER, dataset="cifar10", training={"epochs": 60, "seconds": 1234.0})
     checkpoint.annotate(ship(folder, more), {"static_w8a8_accuracy": 0.9476})
+    trained = folder / "cifar10" / "lenet.static_w8a8.safetensors"
+    checkpoint.save(trained, replace(more, metrics={"static_w8a8_accuracy": 0.9502}, command="as typed"), {})
     assert lines(capfd)[:3] == [
-        ["lenet", "62,006", "651,720", "cifar10", "95.12", "%", "94.76", "%", "450", "60", "21", "min", "2026-01-02"],
-        ["digits", "95.12", "%", "-", "450", "15", "6", "s", "2026-01-02"],
-        ["mod_cnn", "127,858", "1,686,056", *"-------"],
+        [
+            "lenet",
+            "62,006",
+            "651,720",
+            "cifar10",
+            "95.12",
+            "%",
+            "94.76",
+            "%",
+            "95.02",
+            "%",
+            "450",
+            "60",
+            "21",
+            "min",
+            "2026-01-02",
+        ],
+        ["digits", "95.12", "%", "-", "-", "450", "15", "6", "s", "2026-01-02"],
+        ["mod_cnn", "127,858", "1,686,056", *"--------"],
     ]
     assert main(["models", "--json"]) == 0
     lenet = json.loads(capfd.readouterr().out)[0]
     assert [weights["static_w8a8_accuracy"] for weights in lenet["weights"]] == [0.9476, None]
+    assert lenet["weights"][0]["qat"] == {
+        "static_w8a8_accuracy": 0.9502, "command": "as typed", "training": more.training, "file": str(trained),
+        "bytes": trained.stat().st_size,
+    }  # fmt: skip
     assert lenet["weights"][1] == {
         "dataset": "digits", "accuracy": 0.9512, "accuracy_images": 450, "static_w8a8_accuracy": None,
-        "created": HEADER.created, "command": HEADER.command, "training": HEADER.training,
+        "qat": None, "created": HEADER.created, "command": HEADER.command, "training": HEADER.training,
         "file": str(path), "bytes": path.stat().st_size,
     }  # fmt: skip
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from edgecnn.errors import UnknownNameError, UsageError
-from edgecnn.export import converted, tflite
+from edgecnn.evaluate import predictor
+from edgecnn.export import converted, onnx, tflite
 from edgecnn.export.drafts import Order, make, orders
-from edgecnn.quantize import passes
+from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.passes.columns import PairColumns
 from edgecnn.quantize.recipe import FLOAT32, QUANTIZED, STATIC_W8A8, parse
+from edgecnn.quantize.simulate import Mode, set_mode
 from tests import nets
 
 ALL = ["tflite", "torchscript", "onnx"]
@@ -90,3 +93,14 @@ def test_other_formats_take_the_plain_graph():
     source = nets.source("depthwise")
     draft = make(Order("torchscript", FLOAT32, tuple(passes.PASSES)), source)
     assert draft.rewrites == ()
+
+
+def test_onnx_is_held_against_averages_rounded_as_its_runtime_rounds_them(monkeypatch):
+    monkeypatch.setattr(onnx, "convert_quantized", lambda graph_module, arguments: b"file")
+    source = nets.source("lenet")
+    pictures = source.dataset.test.take(np.arange(50))[0]
+    logits = make(Order("onnx", STATIC_W8A8), source).reference(pictures)
+    graph = ptq.calibrate(source.model, source.arguments, source.calibration_batches(), ())
+    assert not np.array_equal(logits, predictor(graph)(pictures))
+    set_mode(graph, Mode.ONNX)
+    assert np.array_equal(logits, predictor(graph)(pictures))

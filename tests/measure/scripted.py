@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from edgecnn.errors import CheckFailedError
@@ -29,11 +30,20 @@ def after(state: State = QUIET, seconds: float = 10.0, own: float = 8.0, others:
 
 
 class ScriptedWorker(Worker):
-    """Answers as told: ``microseconds`` of every call, or a failure when asked to do ``fails_at``."""
+    """Answers as told: ``microseconds`` of every call, or a failure when asked to do ``fails_at``.
 
-    def __init__(self, microseconds: float, clocks: tuple[float, ...] = (), fails_at: str = "") -> None:
+    A sustained run has these ``windows``, each the answer as it is.
+    """
+
+    def __init__(
+        self, microseconds: float, clocks: tuple[float, ...] = (), fails_at: str = "",
+        windows: Sequence[dict[str, Any]] = (),
+    ) -> None:  # fmt: skip
         self.spawned = 0
         self.microseconds, self.clocks, self.fails_at = microseconds, clocks, fails_at
+        self.windows = list(windows)
+        self.graph: dict[str, Any] | None = None
+        self.floor: int | None = None
         self.asked: list[dict[str, Any]] = []
         self.closed = False
 
@@ -43,6 +53,8 @@ class ScriptedWorker(Worker):
             raise CheckFailedError("was killed by SIGILL")
         if poll is not None:
             poll()
+        if request["do"] == "sustain":
+            return self.windows.pop(0)
         nanoseconds = round(self.microseconds * 1000)
         answers: dict[str, dict[str, Any]] = {
             "open": {
@@ -51,12 +63,13 @@ class ScriptedWorker(Worker):
             },
             "time": {
                 "warm_ups": [nanoseconds * 9], "samples": [nanoseconds] * 11 + [nanoseconds * 3],
-                "clocks_mhz": list(self.clocks),
+                "clocks_mhz": list(self.clocks), "cpu": nanoseconds - 1000,
             },
             "spend": {"calls": 500},
-            "score": {"correct": 9, "images": 10},
+            "score": {"correct": 9, "images": 10}, "anatomy": {"graph": self.graph, "floor": self.floor},
         }  # fmt: skip
-        return dict(answers[request["do"]])
+        answer: dict[str, Any] = json.loads(json.dumps(answers[request["do"]]))  # as through a pipe
+        return answer
 
     def close(self) -> None:
         self.closed = True

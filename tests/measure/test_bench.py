@@ -13,7 +13,7 @@ from edgecnn.errors import UsageError
 from edgecnn.measure.bench import bench
 from edgecnn.measure.energy import Meter
 from edgecnn.measure.figures import figures, medians
-from edgecnn.measure.measurement import Case, Settings
+from edgecnn.measure.measurement import Case, Graph, Settings
 from tests.measure.scripted import QUIET, ScriptedWorker, after, case, quiet, surroundings
 
 A, B, C = case("a.tflite"), case("b.tflite"), case("c.tflite")
@@ -63,10 +63,22 @@ def test_accuracy_is_scored_once_and_after_all_timing() -> None:
     workers = Workers()
     session = bench([case(bundle="b")], Settings(runs=2), surroundings(workers, quiet()))
     assert [[request["do"] for request in worker.asked] for worker in workers.started] == [
-        ["open", "time"], ["open", "time", "score"],
+        ["open", "time"], ["open", "time", "score", "anatomy"],
     ]  # fmt: skip
     accuracy = session.measurements[0].accuracy
     assert accuracy is not None and (accuracy.correct, accuracy.images) == (9, 10)
+
+
+def test_the_graph_and_the_floor_are_looked_at_once_when_all_is_timed() -> None:
+    def worker(_case: Case) -> ScriptedWorker:
+        made = ScriptedWorker(50.0)
+        made.graph = {"operations": ["CONV_2D", "SIGN"], "outside": ["SIGN"], "partitions": 1, "arena_bytes": 99}
+        made.floor = 1100
+        return made
+
+    (row,) = bench([A], Settings(runs=3), surroundings(worker, quiet())).measurements
+    assert row.graph == Graph(("CONV_2D", "SIGN"), ("SIGN",), 1, 99)
+    assert row.floor == 1100
 
 
 def test_a_failed_scoring_keeps_the_runs() -> None:
@@ -101,7 +113,7 @@ def test_energy_is_metered_in_a_span_of_its_own() -> None:
     energy = session.measurements[0].energy
     assert (energy.joules, energy.source, energy.estimate, energy.reason) == (2.0 / (500 * 4), "a fake", True, None)
     assert meter.calls == ["begin", "poll", "poll"]
-    assert [request["do"] for request in workers.started[-1].asked] == ["open", "time", "spend"]
+    assert [request["do"] for request in workers.started[-1].asked] == ["open", "time", "spend", "anatomy"]
 
 
 def test_energy_that_cannot_be_had_says_why() -> None:
@@ -166,6 +178,9 @@ def test_what_cannot_be_measured_is_refused() -> None:
         bench([], Settings(), around)
     with pytest.raises(UsageError, match="--pin 999 names a CPU"):
         bench([A], Settings(pin=(999,)), around)
+    for wrong in (float("nan"), float("inf"), -1.0, 1e6):
+        with pytest.raises(UsageError, match="sustained is .* 0 to 604800 seconds"):
+            bench([A], Settings(sustained=wrong), around)
     many = Case("a.tflite", None, 1, "0" * 64, None, None, "litert", 2, 1)
     with pytest.raises(UsageError, match="--threads 2 is more than the 1 CPUs"):
         bench([many], Settings(pin=(cpu,)), around)

@@ -20,10 +20,14 @@ def crashing() -> Worker:
 
 def test_the_runtimes_of_this_machine() -> None:
     findings = {each.about: each for each in check_runtimes(lambda package: package == "ai_edge_litert")}
-    assert list(findings) == ["ai_edge_litert", "tflite_runtime", "onnxruntime", "torch"]
+    assert list(findings) == [
+        "ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino", "torch", "executorch",
+    ]  # fmt: skip
     assert findings["ai_edge_litert"].state == OK
     assert findings["ai_edge_litert"].found.endswith(" imports")
     assert findings["torch"].state == ABSENT
+    assert findings["openvino"].mend == "only for .onnx files, on x86 or 64-bit ARM: pip install 'edgecnn[openvino]'"
+    assert findings["executorch"].mend == "only for .pte files, beside torch: pip install executorch"
     assert findings["torch"].mend == "only for training, export and TorchScript files: pip install 'edgecnn[train]'"
     assert runs_tflite(list(findings.values()))
 

@@ -18,6 +18,7 @@ from edgecnn.measure.energy import Meter
 from edgecnn.measure.figures import Figures
 from edgecnn.measure.machine import Machine, State
 from edgecnn.measure.measurement import Case, Emulation, Energy, Graph, Measurement, Run, Session, Settings, Window
+from edgecnn.measure.speed import Speed
 from edgecnn.measure.trust import Verdict
 from edgecnn.runtime.manifest import Accuracy
 from tests.measure.scripted import ScriptedWorker, case, quiet, surroundings
@@ -26,7 +27,7 @@ SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").r
 RECORDS = {
     "machine": Machine, "state": State, "verdict": Verdict, "settings": Settings, "case": Case, "run": Run,
     "energy": Energy, "accuracy": Accuracy, "figures": Figures, "graph": Graph, "window": Window,
-    "emulation": Emulation,
+    "emulation": Emulation, "speed": Speed,
 }  # fmt: skip
 
 
@@ -57,7 +58,20 @@ def test_the_schema_accepts_what_is_written_and_names_every_field(session: Sessi
         assert SCHEMA["$defs"][name]["required"] == [field.name for field in dataclasses.fields(record)], name
     fields = {field.name for field in dataclasses.fields(Measurement)}
     assert set(SCHEMA["$defs"]["measurement"]["required"]) == fields | {"figures"}
-    assert set(SCHEMA["required"]) == {field.name for field in dataclasses.fields(Session)}
+    assert set(SCHEMA["required"]) == {field.name for field in dataclasses.fields(Session)} | {"speed"}
+
+
+def test_the_verdict_on_speed_is_in_the_file_and_computed_anew(tmp_path: Path) -> None:
+    cases = [dataclasses.replace(case(name, "b"), recipe=name) for name in ("float32", "static_w8a8")]
+    session = bench(cases, Settings(), surroundings(worker, quiet()))
+    session.save(tmp_path / "run.json")
+    document = json.loads((tmp_path / "run.json").read_text())
+    jsonschema.validate(document, SCHEMA)
+    (speed,) = document["speed"]
+    assert (speed["float32"], speed["quantized"], speed["ratio"], speed["interval"]) == (0, 1, 1.0, [1.0, 1.0])
+    document["speed"] = "nonsense"
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    assert Session.load(tmp_path / "run.json") == session
 
 
 def test_values_cannot_be_changed(session: Session) -> None:
@@ -109,3 +123,17 @@ def test_a_file_that_is_no_document_or_cannot_be_written(session: Session, tmp_p
         Session.load(tmp_path / "list.json")
     with pytest.raises(OutputError):
         session.save(tmp_path / "list.json" / "run.json")
+
+
+def test_a_thinned_session_keeps_evenly_spaced_samples_and_says_so(session: Session, tmp_path: Path) -> None:
+    first = session.measurements[0]
+    long = dataclasses.replace(first.runs[0], samples=tuple(range(1, 1001)), warm_ups=tuple(range(1, 101)))
+    whole = dataclasses.replace(session, measurements=(dataclasses.replace(first, runs=(long, first.runs[1])),))
+    thin = whole.thin(100)
+    assert thin.measurements[0].runs[0].samples == tuple(range(1, 1001, 10))
+    assert thin.measurements[0].runs[0].warm_ups == tuple(range(1, 101, 10))
+    assert thin.measurements[0].runs[1] == first.runs[1]
+    assert (whole.thinned, thin.thinned) == (None, 100)
+    thin.save(tmp_path / "thin.json")
+    assert Session.load(tmp_path / "thin.json") == thin
+    jsonschema.validate(json.loads((tmp_path / "thin.json").read_text()), SCHEMA)

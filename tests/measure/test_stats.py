@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import UsageError
-from edgecnn.measure.stats import agreement, differ, mcnemar, median_interval, paired_change, rank_sum, spread, wilson
+from edgecnn.measure.stats import (
+    agreement,
+    decibels,
+    differ,
+    fisher,
+    least_p,
+    mcnemar,
+    median_interval,
+    paired_change,
+    rank_sum,
+    ratio_interval,
+    spread,
+    wilson,
+)
 
 
 def test_wilson_against_a_published_example() -> None:
@@ -97,6 +110,15 @@ def test_the_interval_of_the_median_is_the_same_each_time_and_needs_five_runs() 
     assert 1.25 < low < 1.5 < high < 1.75
 
 
+def test_a_ratio_has_the_interval_of_both_sides() -> None:
+    assert ratio_interval([4, 4, 4, 4, 4], [2, 2, 2, 2, 2]) == (2, 2)
+    low, high = ratio_interval([4, 4, 4, 4, 5], [2, 2, 2, 2, 1]) or (0, 0)
+    assert (low, high) == (2, 4)
+    low, high = ratio_interval([3, 4, 4, 5, 5], [2, 2, 2, 2, 2]) or (0, 0)
+    assert (low, high) == (1.5, 2.5)
+    assert ratio_interval([4] * 5, [2] * 4) is None
+
+
 def test_spread() -> None:
     assert spread([10.0, 12.0, 11.0]) == pytest.approx(2 / 11)
     assert spread([10.0]) == 0
@@ -145,3 +167,36 @@ def test_a_difference_within_the_allowance_does_not_count() -> None:
     assert differ(first, first, 0) == 1
     with pytest.raises(UsageError):
         differ([], first, 0)
+
+
+def test_fisher_against_a_published_example_and_by_counting() -> None:
+    # R. A. Fisher, The Design of Experiments (1935), chapter II: the lady tasting tea, two-sided.
+    assert fisher(3, 4, 1, 4) == pytest.approx(34 / 70)
+    for first, second, third, fourth in ((7, 9, 2, 8), (0, 5, 5, 5), (12, 12, 11, 12), (3, 10, 3, 10)):
+        right = first + third
+        ways = {
+            k: comb(second, k) * comb(fourth, right - k) for k in range(max(0, right - fourth), min(second, right) + 1)
+        }
+        expected = Fraction(sum(each for each in ways.values() if each <= ways[first]), sum(ways.values()))
+        assert fisher(first, second, third, fourth) == pytest.approx(float(expected))
+
+
+def test_fisher_takes_either_order_and_ten_thousand_images() -> None:
+    assert fisher(8859, 10_000, 8839, 10_000) == pytest.approx(fisher(8839, 10_000, 8859, 10_000))
+    assert fisher(8859, 10_000, 8859, 10_000) == pytest.approx(1)
+    assert fisher(8859, 10_000, 8500, 10_000) < 1e-12
+    with pytest.raises(UsageError, match="11 correct of 10 images"):
+        fisher(11, 10, 5, 10)
+
+
+def test_least_p_is_that_of_runs_which_do_not_overlap() -> None:
+    for first, second in ((1, 1), (3, 3), (4, 4), (5, 2)):
+        assert rank_sum(range(first), range(100, 100 + second)) == pytest.approx(least_p(first, second))
+
+
+def test_decibels_of_noise_a_tenth_of_the_signal() -> None:
+    exact = np.array([[3.0, -3.0]])
+    assert decibels(exact, 1.1 * exact) == pytest.approx(20)
+    assert decibels(exact, exact) is None
+    with pytest.raises(UsageError, match=r"\[1, 2\] and \[2\] are not of the same images"):
+        decibels(exact, exact[0])

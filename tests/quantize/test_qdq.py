@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 
 import pytest
@@ -13,7 +14,7 @@ from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import boundaries_of, float_operations, insert_quantizers
-from edgecnn.quantize.simulate import ActivationQuantizer, Affine
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer
 from tests import nets, own_nets
 
 ARGUMENTS = ModelArguments()
@@ -49,8 +50,21 @@ def test_pools_and_flatten_share_and_a_relu_stays_with_its_layer():
         fc=nn.Linear(4, 5),
     )  # fmt: skip
     assert order(quantized(net)) == [
-        "<input_1>", "conv", "relu", "<relu>", "top", "<relu>", "mean", "<relu>", "flat", "<relu>", "fc", "<fc>",
+        "<input_1>", "conv", "relu", "<relu>", "top", "<relu>", "mean", "<mean>", "flat", "<relu>", "fc", "<fc>",
     ]  # fmt: skip
+
+
+def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own():
+    graph_module = quantized(named(conv=nn.Conv2d(3, 4, 3), pool=nn.AvgPool2d(2), two=nn.Conv2d(4, 4, 3)))
+    after = graph_module.get_submodule("quantizer_pool")
+    assert isinstance(after, AverageQuantizer)
+    graph_module(3 * nets.inputs(2, 3, 8, 8))
+    assert after.affine() == affine(graph_module, "conv") != affine(graph_module, "two")
+    assert not list(after.state_dict())
+    copied = copy.deepcopy(graph_module)
+    copied.get_submodule("quantizer_conv").high.fill_(100)
+    assert copied.get_submodule("quantizer_pool").affine().scale > 0.39
+    assert after.affine().scale < 0.39
 
 
 def test_rewritten_pools_have_a_range_of_their_own_and_moved_pixels_have_not():
@@ -77,7 +91,7 @@ def test_a_sum_is_quantized_after_its_relu_and_so_is_what_it_adds():
     graph_module = quantized(nets.handwritten(), size=(3, 32, 32))
     names = [node.name for node in graph_module.graph.nodes]
     total = next(node for node in graph_module.graph.nodes if node.target is operator.add)
-    assert [str(each.target) for each in total.args] == ["quantizer_conv3", "quantizer_relu_1"]
+    assert [str(each.target) for each in total.args] == ["quantizer_conv3", "quantizer_pool_1"]
     relu, after = names[names.index(total.name) + 1 :][:2]
     assert relu == "relu_2"
     assert after.startswith("quantizer_relu")

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from edgecnn.quantize.simulate import ActivationQuantizer, Affine, Mode, QuantizedConv2d, mode_of, set_mode
+from edgecnn.quantize.simulate import (
+    FOLLOWING,
+    ActivationQuantizer,
+    Affine,
+    AverageQuantizer,
+    Mode,
+    QuantizedConv2d,
+    mode_of,
+    set_mode,
+)
 from tests import nets
 
 
@@ -129,3 +138,87 @@ def test_an_export_leaves_nothing_in_the_state_that_is_saved():
     with mode_of(convolution, Mode.ONNX):
         pass
     assert set(convolution.state_dict()) == names
+
+
+@pytest.mark.parametrize("mode", [Mode.FOLLOW, Mode.FROZEN])
+@pytest.mark.parametrize("values", RANGES[1:3] + RANGES[6:7], ids=str)
+def test_what_is_trained_is_what_is_simulated(mode, values):
+    made, convolution = quantizer(*values), layer()
+    set_mode(convolution, Mode.SIMULATE)
+    x = torch.linspace(min(0, *values), max(0, *values), 997)  # holds the range: nothing to follow
+    simulated, weight = made(x), convolution.quantized_weight()
+    made.set_mode(mode)
+    convolution.set_mode(mode)
+    nets.assert_close(made(x), simulated, 1e-6)
+    nets.assert_close(convolution.quantized_weight(), weight, 1e-6)
+
+
+def test_gradients_pass_straight_through_what_is_kept_and_stop_at_what_is_cut_off():
+    made = quantizer(-1.0, 2.0)
+    made.set_mode(Mode.FROZEN)
+    lowest, highest = float(made(torch.tensor(-9.0))), float(made(torch.tensor(9.0)))
+    x = torch.tensor([-1.5, lowest, -0.7, 0.0, 0.3, 1.9, highest, 2.5], requires_grad=True)
+    made(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 1, 1, 1, 1, 1, 1, 0]
+    convolution = layer()
+    convolution.set_mode(Mode.FROZEN)
+    convolution.quantized_weight().sum().backward()
+    assert convolution.weight.grad is not None
+    assert convolution.weight.grad.eq(1).all()
+
+
+def test_a_range_follows_the_batches_until_it_is_frozen():
+    made = quantizer(-1.0, 2.0)
+    made.set_mode(Mode.FOLLOW)
+    made(torch.tensor([-3.0, 12.0]))
+    assert float(made.low) == pytest.approx(-1 - 2 * FOLLOWING)
+    assert float(made.high) == pytest.approx(2 + 10 * FOLLOWING)
+    for _ in range(2000):
+        made(torch.tensor([0.5, 1.0]))
+    assert float(made.low) == pytest.approx(0, abs=1e-6)  # zero stays in the range
+    assert float(made.high) == pytest.approx(1, rel=1e-4)
+    made.set_mode(Mode.FROZEN)
+    made(torch.tensor([-3.0, 12.0]))
+    assert float(made.high) == pytest.approx(1, rel=1e-4)
+
+
+def test_a_fixed_grid_follows_nothing():
+    made = ActivationQuantizer(Affine(1 / 64, 0))
+    made.set_mode(Mode.FOLLOW)
+    assert made(torch.tensor([100.0, 0.017])).tolist() == [127 / 64, 1 / 64]
+    assert (float(made.low), float(made.high)) == (0, 0)
+
+
+@pytest.mark.parametrize("mode", [Mode.SIMULATE, Mode.FROZEN])
+def test_halves_of_averages_are_rounded_away_from_zero(mode):
+    """int8 values with zero point -28 and scale 1: what is -2.5 in integers becomes -3, and 2.5 becomes 3."""
+    source = ActivationQuantizer(Affine(1.0, -28))
+    source.set_mode(mode)
+    integers = torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.25, 0.75, -0.75, 127, -128])
+    averaged = AverageQuantizer(source)(integers + 28) - 28
+    assert averaged.tolist() == [-3, -2, -1, 1, 2, 3, 0, 1, -1, 127, -128]
+    source.set_mode(Mode.TFLITE)
+    assert (AverageQuantizer(source)(integers + 28) - 28).tolist()[:6] == [-2, -2, 0, 0, 2, 2]
+
+
+def test_averages_of_a_grid_that_float_cannot_hold_are_rounded_as_integers_are():
+    """0.0123 times an integer is off by a little; a half must be recognised all the same."""
+    source = quantizer(-0.0123 * 100, 0.0123 * 155)
+    scale, zero_point = source.affine().scale, source.affine().zero_point
+    integers = torch.randint(-128, 128, (500, 2, 2), generator=torch.Generator().manual_seed(0)).float()
+    average = ((integers - zero_point) * scale).mean((1, 2))
+    rounded = AverageQuantizer(source)(average) / scale + zero_point
+    total = integers.sum((1, 2))
+    expected = torch.sign(total) * ((total.abs() + 2) // 4)  # in integers alone
+    assert (total % 4 == 2).sum() > 50
+    nets.assert_close(rounded, expected, 1e-5)
+
+
+def test_gradients_pass_through_an_average():
+    source = ActivationQuantizer(Affine(1.0, 0))
+    source.set_mode(Mode.FROZEN)
+    x = torch.tensor([0.5, 3.2], requires_grad=True)
+    AverageQuantizer(source)(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1, 1]

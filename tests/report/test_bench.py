@@ -17,7 +17,11 @@ from tests.measure.test_bench import FakeMeter
 
 
 def worker(which: Case) -> ScriptedWorker:
-    return ScriptedWorker(1234.5 if which.file == "slow.tflite" else 98.7, (), "open" if which.file == "bad" else "")
+    made = ScriptedWorker(1234.5 if which.file == "slow.tflite" else 98.7, (), "open" if which.file == "bad" else "")
+    if which.file == "path/fast.tflite":
+        made.graph = {"operations": ["CONV_2D", "SIGN"], "outside": ["SIGN"], "partitions": 2, "arena_bytes": 48_080}
+        made.floor = 9
+    return made
 
 
 def session(states: Iterator[State] | None = None, meter: Meter | str = "no meter here", **settings: Any) -> Session:
@@ -40,9 +44,11 @@ def test_the_table_has_every_figure() -> None:
         "engine 1 1 1 1,234 90.00 % of 10 59.58 to 98.21 98.7 98.7 to 98.7 98.7 274.4 98.7 115.2 0.0% 8,684 valid"
     )
     assert slow[0] == "slow.tflite"
-    assert "- - 1,234 1,234 to 1,234 1,234 3,432 1,234 1,440 0.0% 694 valid" in " ".join(slow)
-    costs = "bundle/fast.tflite engine 1 6.5 1.0 2.0 3.0 0.5 2.0 unavailable"
+    assert "not scored - 1,234 1,234 to 1,234 1,234 3,432 1,234 1,440 0.0% 694 valid" in " ".join(slow)
+    costs = "bundle/fast.tflite engine 1 6.5 1.0 2.0 3.0 0.5 2.0 48.1 unavailable"
     assert costs in [" ".join(line.split()) for line in shown.splitlines()]
+    assert "slow.tflite engine 1 6.5 1.0 2.0 3.0 0.5 2.0 - unavailable" in " ".join(shown.split())
+    assert "arena   what the tensors between operations need without the delegate" in shown
     assert "FAILED bad in litert: was killed by SIGILL" in shown
     assert "median of 5 runs, each a new process" in shown
     assert "the timing loop's own 50 ns a call" in shown
@@ -83,6 +89,9 @@ def test_csv_has_a_line_for_every_row_and_the_same_columns() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(session(meter=FakeMeter(1.0))))))
     fast, slow, bad = rows
     assert (fast["file"], fast["p50"], fast["p50_low"], fast["accuracy"]) == ("path/fast.tflite", "98.7", "98.7", "0.9")
+    graph = ("arena_bytes", "operations", "outside_delegate", "partitions", "floor_nanoseconds")
+    assert [fast[name] for name in graph] == ["48080", "2", "1", "2", "9"]
+    assert [slow[name] for name in graph] == [""] * 5
     assert (fast["energy_joules"], fast["energy_is_estimate"], fast["failure"]) == ("0.002", "True", "")
     assert (slow["accuracy"], slow["images"], slow["recipe"]) == ("", "", "static_w8a8")
     assert (bad["failure"], bad["p50"], bad["energy_is_estimate"]) == ("was killed by SIGILL", "", "")

@@ -12,10 +12,14 @@ import pytest
 
 import edgecnn.runtime
 from edgecnn.errors import BadFileError, UsageError
-from edgecnn.runtime.manifest import Accuracy, Image, Manifest
+from edgecnn.runtime.bundle import open_bundle
+from edgecnn.runtime.manifest import Accuracy, Image, Manifest, Qat
 from tests import tiny_artifacts
 
 SCHEMA = json.loads(Path(edgecnn.runtime.__file__).with_name("manifest.schema.json").read_text())
+
+
+QAT = {"epochs": 5, "learning_rate": 0.01, "batch_size": 256, "seed": 0, "float_weights": 64 * "a"}
 
 
 @pytest.fixture
@@ -55,6 +59,7 @@ def test_optional_parts_survive_too(folder: Path) -> None:
         folder,
         lambda document: (
             set_field("calibration", value={"images": 512, "seed": 0, "split": "train"})(document),
+            set_field("qat", value=QAT)(document),
             set_field("artifacts", 0, "accuracy", value={"correct": 7, "images": 9})(document),
             set_field("artifacts", 0, "gate", value={"agreement": 0.99, "passed": True, "by": "x"})(document),
             set_field("artifacts", 0, "engine", value="qnnpack")(document),
@@ -63,10 +68,33 @@ def test_optional_parts_survive_too(folder: Path) -> None:
     jsonschema.validate(document, SCHEMA)
     manifest = Manifest.load(folder)
     assert manifest.calibration is not None
+    assert manifest.qat == Qat(5, 0.01, 256, 0, 64 * "a")
     assert manifest.artifacts[0].accuracy == Accuracy(7, 9)
     assert manifest.artifacts[0].gate == {"agreement": 0.99, "passed": True, "by": "x"}
     manifest.save(folder)
     assert Manifest.load(folder) == manifest
+
+
+def test_a_bundle_may_lack_a_sample(folder: Path) -> None:
+    document = rewrite(
+        folder,
+        lambda document: (
+            set_field("sample", value=None)(document),
+            set_field("calibration", value={"images": 128, "seed": 0, "split": "synthetic"})(document),
+        ),
+    )
+    jsonschema.validate(document, SCHEMA)
+    assert Manifest.load(folder).sample is None
+    with pytest.raises(UsageError, match="was made without a data set and holds no test images"):
+        open_bundle(folder).sample()
+
+
+def test_a_bundle_from_before_qat_is_read(folder: Path) -> None:
+    rewrite(folder, lambda document: (document.pop("qat"), document.update(schema=1)))
+    assert Manifest.load(folder) == tiny_artifacts.manifest(folder, 50)
+    rewrite(folder, lambda document: document.update(qat=QAT))
+    with pytest.raises(BadFileError, match="schema is 1, but this edgecnn knows schema 2"):
+        Manifest.load(folder)
 
 
 def test_input_spec_joins_image_and_tensor(folder: Path) -> None:
@@ -107,9 +135,16 @@ def test_input_spec_joins_image_and_tensor(folder: Path) -> None:
         ("passes[0]", set_field("passes", value=[None])),
         ("passes must be a list", set_field("passes", value="flatten_fold")),
         ("artifacts[0] must be an object", set_field("artifacts", 0, value="x.tflite")),
+        ("calibration: split is 'noise'", set_field("calibration", value={"images": 1, "seed": 0, "split": "noise"})),
+        ("calibration: images is 0", set_field("calibration", value={"images": 0, "seed": 0, "split": "train"})),
         ("calibration.seed is missing", set_field("calibration", value={"images": 1, "split": "train"})),
         ("surprise is not a known field", set_field("surprise", value=1)),
-        ("schema is 2", set_field("schema", value=2)),
+        ("schema is 3", set_field("schema", value=3)),
+        ("qat: epochs is 0", set_field("qat", value=QAT | {"epochs": 0})),
+        ("qat: learning_rate is 0", set_field("qat", value=QAT | {"learning_rate": 0})),
+        ("qat: float_weights must be 64", set_field("qat", value=QAT | {"float_weights": "abc"})),
+        ("qat.seed must be a whole number", set_field("qat", value=QAT | {"seed": "0"})),
+        ("qat.batch_size is missing", set_field("qat", value={k: v for k, v in QAT.items() if k != "batch_size"})),
         ("schema is 0", set_field("schema", value=0)),
     ],
 )
@@ -142,6 +177,10 @@ def test_every_field_is_required(folder: Path, field: str) -> None:
         set_field("artifacts", 0, "sha256", value="00"),
         set_field("input", "height", value=0),
         set_field("calibration", value={"images": 1}),
+        set_field("calibration", value={"images": 1, "seed": 0, "split": "noise"}),
+        set_field("sample", value={"file": "sample.npz"}),
+        set_field("qat", value=QAT | {"learning_rate": 0}),
+        set_field("qat", value={"epochs": 1}),
         set_field("created", value="yesterday"),
         set_field("surprise", value=1),
     ],

@@ -29,6 +29,8 @@ PASSES: dict[str, Pass] = {
     "merge_separable": merge_separable,
     "pair_columns": pair_columns,
 }
+# These only move numbers: weights and grids are the same before and after, so training can do without them.
+MOVING = ("flatten_order", "pair_columns")
 # A float pool is inside the delegate as it is.
 FLOAT_DEFAULT = ("flatten_order", "merge_separable", "pair_columns")
 # 16-bit activations run in TFLite's own kernels, which the other rewrites only give more to do.

@@ -9,13 +9,14 @@ from edgecnn.quantize.layers import GlobalMean
 
 
 class PoolConv2d(nn.Conv2d):
-    """Average pooling written as a depthwise convolution with weights 1/k^2."""
+    """Average pooling written as a depthwise convolution with weights 1/k^2, which training leaves alone."""
 
     def __init__(self, channels: int, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
         super().__init__(channels, channels, kernel, stride, groups=channels)
         nn.init.constant_(self.weight, 1 / (kernel[0] * kernel[1]))
         assert self.bias is not None
         nn.init.zeros_(self.bias)
+        self.requires_grad_(False)
 
 
 def pool_as_conv(graph_module: fx.GraphModule) -> None:

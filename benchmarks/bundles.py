@@ -1,0 +1,62 @@
+"""Bundles of the shipped weights, float32 and static_w8a8, made anew only when something that makes them has changed.
+
+A bundle is kept in the cache folder under a digest of the weights, the versions of the tools, and the code of the
+rooms that a bundle comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import edgecnn
+from edgecnn import checkpoint
+from edgecnn.cli.bundling import load_source
+from edgecnn.errors import BadFileError, CheckFailedError
+from edgecnn.export.bundle import TOOLS, write_bundle
+from edgecnn.export.drafts import orders
+from edgecnn.export.torchscript import DEFAULT_ENGINE
+from edgecnn.quantize.recipe import STATIC_W8A8
+
+FORMATS = ("tflite", "onnx", "torchscript")
+CALIBRATION = 512  # images, as edgecnn quantize has it
+ROOMS = ("checkpoint.py", "evaluate.py", "data", "export", "models", "quantize", "runtime")
+
+
+def default_cache() -> Path:
+    """Where bundles are kept unless told otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn" / "bundles"
+
+
+def bundle(model: str, data: str, cache: Path, say: Callable[[str], None], formats: Sequence[str] = FORMATS) -> Path:
+    """The folder of a model's bundle for a data set, from the cache if it is there.
+
+    Raises BadFileError where no weights ship, CheckFailedError if a file does not pass its gate.
+    """
+    weights = checkpoint.shipped(model, data)
+    if weights is None:
+        raise BadFileError(f"no weights of '{model}' for data set '{data}' come with edgecnn; choose another --data")
+    folder = cache / _key(weights, formats) / f"{model}-{data}"
+    if folder.is_dir():
+        say(f"{folder.name} is in the cache")
+        return folder
+    source = load_source(model, None, data, "refuse", CALIBRATION)
+    wanted = orders(formats, STATIC_W8A8, None, DEFAULT_ENGINE)
+    judged = write_bundle(wanted, STATIC_W8A8, source, folder, force=False, say=say)
+    failure = next((each.failure for each in judged if each.failure is not None), None)
+    if failure is not None:
+        raise CheckFailedError(failure)
+    return folder
+
+
+def _key(weights: Path, formats: Sequence[str]) -> str:
+    digest = hashlib.sha256(json.dumps([checkpoint.tool_versions(*TOOLS), sorted(formats)]).encode())
+    root = Path(edgecnn.__file__).parent
+    for room in ROOMS:
+        for file in sorted((root / room).rglob("*.py")) if (root / room).is_dir() else [root / room]:
+            digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
+    digest.update(weights.read_bytes())
+    return digest.hexdigest()[:20]

@@ -1,0 +1,60 @@
+"""Where a board is, as one types it; and its words, made fit to print."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from edgecnn.errors import UsageError
+
+USER = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+HOST = r"[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a board is: ``ssh://[USER@]HOST[:PORT]``; HOST may be an alias of ssh_config."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Raises UsageError for anything that is not plainly such an address; a password is not repeated."""
+        match = re.fullmatch(rf"ssh://(?:({USER})@)?({HOST})(?::(\d{{1,5}}))?/?", text)
+        if re.search(r":[^@]*@", text.removeprefix("ssh://")):
+            raise UsageError(
+                "a target with a password is not taken; use a key: ssh-copy-id USER@HOST, then ssh://USER@HOST"
+            )
+        if match is None or not 0 < int(match[3] or 22) < 65536:
+            raise UsageError(f"--target '{printable(text)}' is no address (valid: ssh://[USER@]HOST[:PORT])")
+        return cls(match[2].strip("[]"), match[1], int(match[3]) if match[3] else None)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        user = f"{self.user}@" if self.user else ""
+        return f"ssh://{user}{host}" + (f":{self.port}" if self.port else "")
+
+    @property
+    def words(self) -> list[str]:
+        """The address as ssh's command line has it."""
+        user = ["-l", self.user] if self.user else []
+        return [*user, *(["-p", str(self.port)] if self.port else []), "--", self.host]
+
+    @property
+    def by_hand(self) -> str:
+        """The command that a person types to log in."""
+        return shlex.join(["ssh", *(word for word in self.words if word != "--")])
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: a board may say anything."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text.replace("\r\n", "\n"))
+
+
+def last_line(text: str) -> str:
+    """The last line that says something, at most 300 characters of it."""
+    lines = [line.strip() for line in printable(text).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "nothing was said"

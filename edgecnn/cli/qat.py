@@ -1,0 +1,121 @@
+"""What ``quantize --qat`` and ``--qat-weights`` add: their options, and the trained weights they come to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecnn.errors import BadFileError, UsageError
+
+if TYPE_CHECKING:
+    from edgecnn.export.source import Source
+    from edgecnn.quantize.qat import Trained
+    from edgecnn.quantize.recipe import Recipe
+
+SHIPPED = "shipped"
+_OPTIONS = (
+    click.option(
+        "--qat", is_flag=True, help="Train on under quantization first, starting from what calibration gives."
+    ),
+    click.option(
+        "--qat-weights", metavar="FILE", help=f"Weights that --qat trained, to use again; '{SHIPPED}': those that ship."
+    ),
+    click.option("--epochs", type=click.IntRange(1), help="Of --qat. Default: 6."),
+    click.option("--learning-rate", type=float, help="Of --qat, at the start. Default: 0.01."),
+    click.option("--batch-size", type=click.IntRange(1), help="Of --qat. Default: 256."),
+    click.option("--seed", type=int, help="Of --qat. Default: 0."),
+    click.option("--precision", help="Of --qat: float32 or bfloat16. Default: float32."),
+    click.option("--compile", "compiled", is_flag=True, default=None, help="Of --qat: much faster in long runs."),
+    click.option("--device", help="Of --qat: auto, cpu or cuda. Default: auto."),
+    click.option("--run", type=click.Path(path_type=Path), help="Folder of --qat. Default: runs/MODEL-DATA-qat."),
+    click.option("--resume", is_flag=True, default=None, help="Go on from the checkpoint in the folder of --qat."),
+)
+SETTINGS = ("epochs", "learning_rate", "batch_size", "seed", "precision", "compiled", "device", "run", "resume")
+
+
+def qat_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a click command, which gets their values by name; those not given are None."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def way_to_trained(
+    qat: bool,
+    qat_weights: str | None,
+    values: dict[str, Any],
+    recipe: Recipe,
+    force: bool,
+    command: Callable[[str], str],
+) -> Callable[[Source, tuple[str, ...]], Trained] | None:
+    """How to come from a source and the chosen rewrites to trained weights; None where nothing was trained.
+
+    ``values`` are the settings by name, ``command(dataset)`` is the line that is recorded. Raises UsageError for
+    options that do not go together, before anything is read.
+    """
+    from edgecnn.quantize.recipe import STATIC_W8A8
+    from edgecnn.train import TrainRecipe
+
+    given = {name: values[name] for name in SETTINGS if values[name] is not None}
+    if given and not qat:
+        name = "compile" if "compiled" in given else next(iter(given)).replace("_", "-")
+        raise UsageError(f"--{name} is a setting of the training that --qat does; add --qat")
+    if not qat and qat_weights is None:
+        return None
+    if qat and qat_weights is not None:
+        raise UsageError("--qat trains weights and --qat-weights uses trained ones; give one of them")
+    if recipe is not STATIC_W8A8:
+        raise UsageError(f"--qat is for recipe {STATIC_W8A8.name}, not for {recipe.name}; leave --recipe out")
+    if qat_weights is not None:
+        return lambda source, rewrites: _load(qat_weights, source)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--qat trains in one process; run it without torchrun")
+    places = {name: given.pop(name) for name in ("device", "run", "resume") if name in given}
+    if "compiled" in given:
+        given["compile"] = given.pop("compiled")
+    TrainRecipe(**given)  # refused here, before the data is read
+
+    def train(source: Source, rewrites: tuple[str, ...]) -> Trained:
+        from edgecnn.models import short_name
+        from edgecnn.quantize import qat as training
+
+        header = source.header
+        name = f"{short_name(header.model)}-{Path(source.dataset.name).name}-qat"
+        return training.train(
+            source.model,
+            header,
+            source.dataset,
+            source.calibration_batches(),
+            training.settings(header, mirrorable=source.dataset.mirrorable, **given),
+            places.get("run") or Path("runs") / name,
+            rewrites=rewrites,
+            device=places.get("device", "auto"),
+            resume=places.get("resume", False),
+            force=force,
+            command=command(source.dataset.name),
+        )
+
+    return train
+
+
+def _load(name: str, source: Source) -> Trained:
+    """The weights in a file, or those that ship. Raises BadFileError."""
+    from edgecnn import checkpoint
+    from edgecnn.quantize.qat import Trained
+    from edgecnn.quantize.recipe import STATIC_W8A8
+
+    header = source.header
+    path = Path(name)
+    if name == SHIPPED:
+        found = checkpoint.shipped(header.model, source.dataset.name, STATIC_W8A8.name)
+        if found is None:
+            raise BadFileError(
+                f"no weights of '{header.model}' that were trained under quantization for data set "
+                f"'{source.dataset.name}' come with edgecnn; train them with --qat"
+            )
+        path = found
+    return Trained.load(path, source.model, header)

@@ -1,0 +1,170 @@
+"""Quantization-aware training: the QDQ graph of PTQ, trained on, so that weights and ranges suit each other.
+
+BatchNorm is folded before the first step and stays folded. The ranges of activations start as calibration found them
+and follow the batches; in the second part of the training they stay, so that the weights settle on fixed grids. The
+scales of weights follow the weights. What is kept is the moving average of all of it, weights and ranges alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, fx, nn
+
+from edgecnn import checkpoint, models
+from edgecnn.checkpoint import Header
+from edgecnn.data.augment import Augmentation
+from edgecnn.data.dataset import DataSet
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.quantize import passes, ptq
+from edgecnn.quantize.fold import fold
+from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
+from edgecnn.quantize.recipe import STATIC_W8A8
+from edgecnn.quantize.simulate import Mode, set_mode
+from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
+from edgecnn.train.state import State
+
+FOLLOWED = 0.5  # of the epochs; then ranges are frozen
+_SCALES = ".smallest_scales"
+
+
+def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> TrainRecipe:
+    """The settings for float weights with this ``header``: images are augmented as they were; ``changes`` override.
+
+    Where nobody knows how they were, images are mirrored if they are ``mirrorable``. Raises UsageError, naming the
+    setting, for a value that makes no training.
+    """
+    before = header.recipe
+    known = "augmentation" in before
+    augmentation = Augmentation(**before["augmentation"]) if known else Augmentation(flip=mirrorable)
+    recipe = TrainRecipe(
+        epochs=6,
+        learning_rate=0.01,
+        warmup_epochs=0.0,
+        weight_decay=0.0,
+        label_smoothing=before.get("label_smoothing", 0.0),
+        augmentation=augmentation,
+    )
+    return replace(recipe, **changes)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights and ranges for ``static_w8a8``, and the header that says how they were trained.
+
+    ``tensors`` are those of the QDQ graph: weights and biases by layer, ``low`` and ``high`` by quantizer. ``source``
+    names them in messages.
+    """
+
+    header: Header
+    tensors: Mapping[str, Tensor]
+    source: Path
+
+    @classmethod
+    def load(cls, path: Path, model: nn.Module, header: Header) -> Trained:
+        """What ``train`` wrote to ``path``, for the float ``model`` with ``header``.
+
+        Raises BadFileError if it is no such file, or was trained from other float weights.
+        """
+        found, tensors = checkpoint.load(path)
+        if found.quantization.get("recipe_name") != STATIC_W8A8.name:
+            raise BadFileError(f"{path} was not written by 'edgecnn quantize --qat'; give it as --weights")
+        if "curve" in found.training:
+            raise BadFileError(f"{path} is the checkpoint of an unfinished training; go on with --qat --resume")
+        if found.model != header.model and not (models.runs_code(found.model) and models.runs_code(header.model)):
+            raise BadFileError(f"{path} holds weights of '{found.model}', not of '{header.model}'")
+        if found.normalization != header.normalization:
+            raise BadFileError(f"{path} was trained with another --mean and --std than these; give the same")
+        if found.quantization["float_weights"] != checkpoint.digest(model):
+            raise BadFileError(f"{path} was trained from other float weights than these; give them as --weights")
+        return cls(found, tensors, path)
+
+    @property
+    def rewrites(self) -> tuple[str, ...]:
+        """The graph rewrites that it was trained for."""
+        return tuple(self.header.quantization["rewrites"])
+
+    @property
+    def lasting_rewrites(self) -> tuple[str, ...]:
+        """Those of them that changed what there was to train; weights and ranges fit no graph without them."""
+        return _lasting(self.rewrites)
+
+    def float_graph(self, model: nn.Module) -> fx.GraphModule:
+        """The folded graph with the trained weights, nothing of it quantized."""
+        graph_module = passes.apply(fold(model, self.header.arguments), self.lasting_rewrites, self.header.arguments)
+        held = graph_module.state_dict()
+        weights = {name: tensor for name, tensor in self.tensors.items() if name in held}
+        checkpoint.fit(graph_module, weights, self.source)
+        return graph_module
+
+    def graph(self, model: nn.Module, rewrites: Iterable[str]) -> fx.GraphModule:
+        """The QDQ graph in SIMULATE mode with exactly the trained weights and ranges.
+
+        ``rewrites`` are ``lasting_rewrites`` and any that only move numbers. Raises UsageError for others.
+        """
+        chosen = passes.check_names(rewrites)
+        if set(_lasting(chosen)) != set(self.lasting_rewrites):
+            raise UsageError(
+                f"{self.source} was trained with --passes {','.join(self.rewrites) or 'none'} and does not fit "
+                f"{','.join(chosen) or 'none'}; leave --passes out, or train again with --qat"
+            )
+        moving = [name for name in chosen if name in passes.MOVING]
+        plain = passes.apply(self.float_graph(model), moving, self.header.arguments)
+        done = set(plain.state_dict())
+        graph_module = insert_quantizers(plain)
+        for name, tensor in graph_module.state_dict().items():
+            if name not in done and not name.endswith(_SCALES):
+                if name not in self.tensors:
+                    raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}'")
+                tensor.copy_(self.tensors[name])
+        make_room_for_biases(graph_module)
+        set_mode(graph_module, Mode.SIMULATE)
+        return graph_module
+
+
+def _lasting(rewrites: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in rewrites if name not in passes.MOVING)
+
+
+def train(
+    model: nn.Module,
+    header: Header,
+    data: DataSet,
+    images: Iterable[np.ndarray],
+    recipe: TrainRecipe,
+    out: Path,
+    *,
+    rewrites: Iterable[str],
+    device: str = "auto",
+    resume: bool = False,
+    force: bool = False,
+    command: str = "",
+) -> Trained:
+    """Train float ``model``, which has ``header``, for recipe ``static_w8a8``, and write a run into the folder ``out``.
+
+    ``images`` calibrate it first, as in ``ptq.calibrate``; ``rewrites`` are names of ``passes.PASSES``,
+    those of the graph that will be exported. The rest, and what is raised, is as in ``edgecnn.train.train``.
+    """
+    chosen = passes.check_names(rewrites)
+    quantization = {
+        "recipe_name": STATIC_W8A8.name,
+        "rewrites": list(chosen),
+        "float_weights": checkpoint.digest(model),
+    }
+    start = Header(
+        header.model, header.arguments, data.name, data.classes, recipe.to_json(), quantization=quantization,
+        normalization=header.normalization, command=command,
+    )  # fmt: skip
+
+    def build() -> nn.Module:
+        return ptq.calibrate(model, header.arguments, images, _lasting(chosen))
+
+    def before_epoch(state: State, epoch: int) -> None:
+        set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)
+
+    run(Task(start, build, before_epoch), data, recipe, out, device=device, resume=resume, force=force)
+    return Trained.load(out / WEIGHTS, model, header)

@@ -1,0 +1,43 @@
+"""Every committed result: a result file by its schema, or one of the known others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import edgecnn.measure.measurement as module
+from benchmarks import selection
+from benchmarks.suite import ACCURACY, BENCH, RESULTS, folder_name
+from benchmarks.summary import Row
+from edgecnn.measure.measurement import Session
+from edgecnn.runtime.records import decode, read_json
+
+SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
+FILES = sorted(RESULTS.rglob("*.json"))
+LARGEST = 1 << 20  # bytes of all results of a machine
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(RESULTS)))
+def test_a_result_is_what_it_claims_to_be(path: Path) -> None:
+    if path == selection.COMMITTED:
+        rows = json.loads(path.read_text("utf-8"))
+        assert rows and all({"model", "command", "validation_accuracy"} <= set(row) for row in rows)
+    elif path.name == ACCURACY:
+        accuracies: tuple[Row, ...] = decode(tuple[Row, ...], read_json(path, 1 << 20))
+        assert accuracies
+    else:
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        jsonschema.validate(document, SCHEMA)
+        assert len(Session.load(path).measurements) == len(document["measurements"])
+
+
+def test_a_machine_has_its_own_folder_and_paths_of_nobody() -> None:
+    for path in RESULTS.glob(f"*/{BENCH}"):
+        session = Session.load(path)
+        assert path.parent.name == folder_name(session.machine)
+        assert not any(Path(row.case.file).is_absolute() for row in session.measurements)
+        assert sum(each.stat().st_size for each in path.parent.iterdir()) < LARGEST

@@ -1,0 +1,35 @@
+"""Result files told apart by their content, and a profile that survives its file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgecnn.errors import BadFileError
+from edgecnn.measure.results import load_result
+from tests.report.samples import profile, row, session
+
+
+def test_a_bench_and_a_profile_survive_their_files(tmp_path: Path) -> None:
+    session([row()]).save(tmp_path / "run.json")
+    (tmp_path / "ops.json").write_text(json.dumps(profile().document()))
+    assert load_result(tmp_path / "run.json") == session([row()])
+    assert load_result(tmp_path / "ops.json") == profile()
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (profile().document() | {"operations": [{"name": "ADD"}]}, r"operations\[0\]\.\w+ is missing"),
+        (profile().document() | {"operations": 5}, "operations must be a list"),
+        (profile().document() | {"schema": 99}, "schema is 99, newer than 1; install a newer edgecnn"),
+        ({"operations": []}, "is missing"),
+        (5, "must be an object"),
+    ],
+)
+def test_damaged_files_are_refused_by_name_and_field(document: object, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(json.dumps(document))
+    with pytest.raises(BadFileError, match=f"file: .*{reason}"):
+        load_result(tmp_path / "file")

@@ -1,0 +1,227 @@
+"""Training under quantization: resumable, frozen late, and nothing of it lost in the graph that is exported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgecnn import checkpoint, models
+from edgecnn.checkpoint import Header
+from edgecnn.data.augment import Augmentation, to_input
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.evaluate import predictor
+from edgecnn.models import ModelArguments
+from edgecnn.quantize import passes, ptq, qat
+from edgecnn.quantize.passes.pool import PoolConv2d
+from edgecnn.quantize.qat import Trained
+from edgecnn.quantize.simulate import ActivationQuantizer, QuantizedConv2d
+from edgecnn.train import CHECKPOINT, WEIGHTS, TrainRecipe, train
+from tests.train import small
+from tests.train.test_train import stop_after
+
+ALL = tuple(passes.PASSES)
+MODEL = "depthwise"
+
+
+@cache
+def floats() -> tuple[nn.Module, Header]:
+    """A model that saw a few images, so that its BatchNorm statistics are of something."""
+    data = small.dataset()
+    height, width, channels = data.image
+    torch.manual_seed(0)
+    arguments = ModelArguments(3, channels, (height, width))
+    model = models.create(MODEL, arguments)
+    images = data.train.take(np.arange(100))[0]
+    with torch.no_grad():
+        for _ in range(20):
+            model(torch.from_numpy(images).permute(0, 3, 1, 2).float().sub(128).div(64))
+    recipe = {"augmentation": {"shift": 1, "flip": False, "cutout": 3}, "label_smoothing": 0.1}
+    return model.eval(), Header(MODEL, arguments, data.name, data.classes, recipe)
+
+
+def recipe(**changes: Any) -> TrainRecipe:
+    return qat.settings(floats()[1], **({"epochs": 4, "batch_size": 32} | changes))
+
+
+def trained(
+    out: Path, settings: TrainRecipe | None = None, *, rewrites: tuple[str, ...] = ALL, resume: bool = False
+) -> Trained:
+    model, header = floats()
+    data = small.dataset()
+    images = [data.train.take(np.arange(50))[0]]
+    return qat.train(
+        model, header, data, images, settings or recipe(), out, rewrites=rewrites, device="cpu", resume=resume
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole run under all rewrites."""
+    folder = tmp_path_factory.mktemp("qat")
+    trained(folder)
+    return folder
+
+
+def load(run: Path) -> Trained:
+    return Trained.load(run / WEIGHTS, *floats())
+
+
+def ranges(tensors: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in tensors.items() if name.endswith((".low", ".high"))}
+
+
+def test_images_are_augmented_and_labels_smoothed_as_in_the_float_training() -> None:
+    settings = qat.settings(floats()[1], epochs=7)
+    assert settings.augmentation == Augmentation(shift=1, flip=False, cutout=3)
+    assert (settings.label_smoothing, settings.epochs) == (0.1, 7)
+    with pytest.raises(UsageError, match="learning rate is 0, but must be above 0"):
+        qat.settings(floats()[1], learning_rate=0)
+
+
+def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_bits(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epochs in (1, 3):  # ranges follow, ranges are frozen
+        folder = tmp_path / str(epochs)
+        with monkeypatch.context() as patch:
+            stop_after(epochs, patch)
+            with pytest.raises(KeyboardInterrupt):
+                trained(folder)
+        assert not (folder / WEIGHTS).exists()
+        assert checkpoint.load(folder / CHECKPOINT)[0].training["epochs"] == epochs
+        with pytest.raises(BadFileError, match="checkpoint of an unfinished training; go on with --qat --resume"):
+            Trained.load(folder / CHECKPOINT, *floats())
+        trained(folder, resume=True)
+        assert small.same(small.tensors(folder), small.tensors(run))
+
+
+def test_another_seed_gives_other_weights(run: Path, tmp_path: Path) -> None:
+    trained(tmp_path, recipe(seed=1))
+    assert not small.same(small.tensors(tmp_path), small.tensors(run))
+
+
+def test_other_rewrites_or_other_float_weights_are_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path)
+    with pytest.raises(UsageError, match=r"its rewrites is \[.*\], this run's is \['pool_as_conv'\]; use the same"):
+        trained(tmp_path, rewrites=("pool_as_conv",), resume=True)
+    monkeypatch.setattr(checkpoint, "digest", lambda model: 64 * "f")
+    with pytest.raises(UsageError, match="its float weights is .*, this run's is ffff"):
+        trained(tmp_path, resume=True)
+
+
+def test_ranges_start_as_calibrated_follow_the_batches_and_stay_in_the_second_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, header = floats()
+    start = ptq.calibrate(model, header.arguments, [small.dataset().train.take(np.arange(50))[0]], ALL)
+    found = [ranges(start.state_dict())]
+    for epoch in (1, 2, 3):
+        with monkeypatch.context() as patch:
+            stop_after(epoch, patch)
+            with pytest.raises(KeyboardInterrupt):
+                trained(tmp_path, resume=epoch > 1)
+        live = {name.removeprefix("model."): tensor for name, tensor in small.tensors(tmp_path, CHECKPOINT).items()}
+        found.append({name: value for name, value in ranges(live).items() if name in found[0]})
+    assert found[0].keys() == found[1].keys()
+    assert found[0] != found[1] != found[2]
+    for name, value in found[1].items():  # three batches: a few steps of 1 %
+        assert value == pytest.approx(found[0][name], rel=0.1, abs=0.1)
+    assert found[2] == found[3]
+
+
+def test_the_graph_has_exactly_the_trained_weights_and_ranges_and_scores_what_training_scored(run: Path) -> None:
+    result = load(run)
+    data = small.dataset()
+    pictures, labels = data.test.take(np.arange(30))
+    plain = result.graph(floats()[0], result.lasting_rewrites)
+    state = plain.state_dict()
+    assert state.keys() == result.tensors.keys()
+    assert all(state[name].equal(result.tensors[name]) for name in state if not name.endswith(".smallest_scales"))
+    logits = predictor(plain)(pictures)
+    assert np.mean(logits.argmax(1) == labels) == pytest.approx(result.header.metrics["test_accuracy"])
+    moved = result.graph(floats()[0], ALL)
+    assert any("pair" in name for name, _ in moved.named_modules())
+    assert np.allclose(predictor(moved)(pictures), logits, atol=1e-3 * np.abs(logits).max())
+    for name, part in moved.named_modules():
+        if isinstance(part, ActivationQuantizer) and part.fixed is None:
+            kept = plain.get_submodule(name)
+            assert isinstance(kept, ActivationQuantizer)
+            assert part.affine() == kept.affine()
+
+
+def test_training_moves_the_weights_but_not_those_of_a_pool(run: Path) -> None:
+    result, (model, header) = load(run), floats()
+    inputs = to_input(torch.from_numpy(small.dataset().train.take(np.arange(50))[0]))
+    before = ptq.observe(model, header.arguments, [inputs], result.lasting_rewrites).state_dict()
+    after = result.graph(model, result.lasting_rewrites)
+    pools = {
+        f"{name}.weight"
+        for name, part in passes.apply(result.float_graph(model), (), header.arguments).named_modules()
+        if isinstance(part, PoolConv2d)
+    }
+    assert pools
+    for name, part in after.named_parameters():
+        if name.endswith(".weight"):
+            assert part.equal(before[name]) == (name in pools), name
+
+
+def test_the_float_graph_is_what_the_simulation_rounds(run: Path) -> None:
+    result = load(run)
+    pictures = small.dataset().test.take(np.arange(30))[0]
+    plain, simulated = result.float_graph(floats()[0]), result.graph(floats()[0], ALL)
+    assert not any(isinstance(part, ActivationQuantizer | QuantizedConv2d) for part in plain.modules())
+    first, second = predictor(plain)(pictures), predictor(simulated)(pictures)
+    assert 0 < np.abs(first - second).max() < 0.2 * np.abs(first).max()
+
+
+def test_rewrites_that_it_was_not_trained_under_are_refused(run: Path) -> None:
+    for other in ((), ("merge_separable",), ("merge_separable", "pair_columns")):
+        with pytest.raises(UsageError, match="was trained with --passes flatten_order,pool_as_conv,merge_separable,p"):
+            load(run).graph(floats()[0], other)
+    load(run).graph(floats()[0], ("merge_separable", "pool_as_conv"))
+
+
+def test_only_what_qat_wrote_for_these_float_weights_is_loaded(run: Path, tmp_path: Path) -> None:
+    model, header = floats()
+    header_there, tensors = checkpoint.load(run / WEIGHTS)
+    path = tmp_path / "w.safetensors"
+    checkpoint.save(path, header, model.state_dict())
+    with pytest.raises(BadFileError, match="was not written by 'edgecnn quantize --qat'; give it as --weights"):
+        Trained.load(path, model, header)
+    with pytest.raises(BadFileError, match="holds weights of 'depthwise', not of 'lenet'"):
+        Trained.load(run / WEIGHTS, model, replace(header, model="lenet"))
+    torch.manual_seed(9)
+    with pytest.raises(BadFileError, match="was trained from other float weights than these; give them as --weights"):
+        Trained.load(run / WEIGHTS, models.create(MODEL, header.arguments), header)
+    lacking = {"fc1.bias": "it has no tensor 'fc1.bias'", "quantizer_fc1_relu.high": "it has no range 'quantizer_fc1_r"}
+    for name, message in lacking.items():
+        checkpoint.save(path, header_there, {each: tensors[each] for each in tensors if each != name})
+        with pytest.raises(BadFileError, match=message):
+            Trained.load(path, model, header).graph(model, ALL)
+    with pytest.raises(BadFileError, match="holds weights that '--qat' trained, no float weights; give it as --qat-w"):
+        checkpoint.load_model(run / WEIGHTS)
+
+
+def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the loss is not finite in epoch 1; lower --learning-rate"):
+        trained(tmp_path, recipe(learning_rate=1e30))
+
+
+def test_validation_leaves_the_test_images_alone(tmp_path: Path) -> None:
+    header = trained(tmp_path, recipe(validation=0.2, epochs=1)).header
+    assert header.metrics.keys() == {"train_loss", "validation_accuracy", "validation_images"}
+
+
+def test_a_float_run_is_not_taken_for_one_under_quantization(tmp_path: Path) -> None:
+    train("lenet", small.dataset(), small.QUICK, tmp_path)
+    assert checkpoint.load(tmp_path / WEIGHTS)[0].quantization == {}
