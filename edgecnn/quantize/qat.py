@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, fx, nn
 
-from edgecnn import checkpoint
+from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import DataSet
@@ -24,22 +24,23 @@ from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
 from edgecnn.quantize.recipe import STATIC_W8A8
-from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
+from edgecnn.quantize.simulate import Mode, set_mode
 from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.state import State
 
 FOLLOWED = 0.5  # of the epochs; then ranges are frozen
-_QUANTIZER = "quantizer_"
 _SCALES = ".smallest_scales"
 
 
-def settings(header: Header, **changes: Any) -> TrainRecipe:
+def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> TrainRecipe:
     """The settings for float weights with this ``header``: images are augmented as they were; ``changes`` override.
 
-    Raises UsageError, naming the setting, for a value that makes no training.
+    Where nobody knows how they were, images are mirrored if they are ``mirrorable``. Raises UsageError, naming the
+    setting, for a value that makes no training.
     """
     before = header.recipe
-    augmentation = Augmentation(**before["augmentation"]) if "augmentation" in before else Augmentation()
+    known = "augmentation" in before
+    augmentation = Augmentation(**before["augmentation"]) if known else Augmentation(flip=mirrorable)
     recipe = TrainRecipe(
         epochs=6,
         learning_rate=0.01,
@@ -74,8 +75,10 @@ class Trained:
             raise BadFileError(f"{path} was not written by 'edgecnn quantize --qat'; give it as --weights")
         if "curve" in found.training:
             raise BadFileError(f"{path} is the checkpoint of an unfinished training; go on with --qat --resume")
-        if found.model != header.model:
+        if found.model != header.model and not (models.runs_code(found.model) and models.runs_code(header.model)):
             raise BadFileError(f"{path} holds weights of '{found.model}', not of '{header.model}'")
+        if found.normalization != header.normalization:
+            raise BadFileError(f"{path} was trained with another --mean and --std than these; give the same")
         if found.quantization["float_weights"] != checkpoint.digest(model):
             raise BadFileError(f"{path} was trained from other float weights than these; give them as --weights")
         return cls(found, tensors, path)
@@ -92,12 +95,9 @@ class Trained:
 
     def float_graph(self, model: nn.Module) -> fx.GraphModule:
         """The folded graph with the trained weights, nothing of it quantized."""
-        graph_module = passes.apply(fold(model), self.lasting_rewrites, self.header.arguments)
-        weights = {
-            name: tensor
-            for name, tensor in self.tensors.items()
-            if not name.startswith(_QUANTIZER) and not name.endswith(_SCALES)
-        }
+        graph_module = passes.apply(fold(model, self.header.arguments), self.lasting_rewrites, self.header.arguments)
+        held = graph_module.state_dict()
+        weights = {name: tensor for name, tensor in self.tensors.items() if name in held}
         checkpoint.fit(graph_module, weights, self.source)
         return graph_module
 
@@ -113,13 +113,14 @@ class Trained:
                 f"{','.join(chosen) or 'none'}; leave --passes out, or train again with --qat"
             )
         moving = [name for name in chosen if name in passes.MOVING]
-        graph_module = insert_quantizers(passes.apply(self.float_graph(model), moving, self.header.arguments))
-        for name, part in graph_module.named_modules():
-            if isinstance(part, ActivationQuantizer):
-                for end in ("low", "high"):
-                    if f"{name}.{end}" not in self.tensors:
-                        raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}.{end}'")
-                    getattr(part, end).copy_(self.tensors[f"{name}.{end}"])
+        plain = passes.apply(self.float_graph(model), moving, self.header.arguments)
+        done = set(plain.state_dict())
+        graph_module = insert_quantizers(plain)
+        for name, tensor in graph_module.state_dict().items():
+            if name not in done and not name.endswith(_SCALES):
+                if name not in self.tensors:
+                    raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}'")
+                tensor.copy_(self.tensors[name])
         make_room_for_biases(graph_module)
         set_mode(graph_module, Mode.SIMULATE)
         return graph_module
@@ -156,7 +157,7 @@ def train(
     }
     start = Header(
         header.model, header.arguments, data.name, data.classes, recipe.to_json(), quantization=quantization,
-        command=command,
+        normalization=header.normalization, command=command,
     )  # fmt: skip
 
     def build() -> nn.Module:

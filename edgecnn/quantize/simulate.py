@@ -25,6 +25,8 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgecnn.quantize.layers import UnitClamp
+
 QMIN, QMAX = -128, 127
 WEIGHT_QMAX = 127
 SMALLEST_SCALE = 1e-8
@@ -145,12 +147,17 @@ class AverageQuantizer(nn.Module):
         super().__init__()
         self._source = (source,)  # in a tuple, since the graph owns it already
 
+    @property
+    def source(self) -> ActivationQuantizer:
+        """The quantizer of the tensor that was given."""
+        return self._source[0]
+
     def affine(self) -> Affine:
         """Those of the source."""
-        return self._source[0].affine()
+        return self.source.affine()
 
     def forward(self, x: Tensor) -> Tensor:
-        source = self._source[0]
+        source = self.source
         if source.mode not in (*TRAINED, Mode.SIMULATE):
             return source(x)
         scale, zero_point = source.grid()
@@ -249,3 +256,5 @@ def set_mode(module: nn.Module, mode: Mode) -> None:
     for part in module.modules():
         if isinstance(part, ActivationQuantizer | _QuantizedWeight):
             part.set_mode(mode)
+        elif isinstance(part, UnitClamp):
+            part.exported = mode in EXPORTED

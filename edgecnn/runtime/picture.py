@@ -32,6 +32,7 @@ BAND = 256  # rows
 
 Image.preinit()  # the readers of the common formats, which Pillow would otherwise import at the first picture
 
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels
 _EIGHT_BIT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")  # what is neither 16-bit nor transparent
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY = (INPUT_OFFSET, INPUT_OFFSET, INPUT_OFFSET, 255)
@@ -46,15 +47,16 @@ class BadPictureError(BadFileError):
 
 
 def decode(path: Path, image: tuple[int, int, int]) -> np.ndarray:
-    """The picture in ``path`` as uint8 [height, width, channels] of the size ``image``: ``fit(load(path), image)``."""
-    return fit(load(path), image)
+    """The picture in ``path`` as uint8 [height, width, channels] of the size ``image``, by ``load`` and ``fit``."""
+    return fit(load(path, image[2]), image)
 
 
-def load(path: Path) -> Image.Image:
-    """The picture in ``path``, upright and opaque, with 8 bits a channel, of any size and color.
+def load(path: Path, channels: int = 3) -> Image.Image:
+    """The picture in ``path`` for an image of ``channels``: upright, with 8 bits a channel, of any size and color.
 
     In this order: the first frame is turned upright by its EXIF tag; 16-bit values keep their upper byte;
-    transparent parts are laid over mid-grey (128, 128, 128). Color profiles are not applied. Raises BadPictureError
+    transparent parts are laid over mid-grey (128, 128, 128), unless the image has 2 or 4 channels, of which the last
+    says how opaque a pixel is. Color profiles are not applied. Raises BadPictureError
     for a file that cannot be read, and for one of more bytes, pixels (by its header, before it is decoded) or seconds
     than are allowed.
     """
@@ -65,7 +67,8 @@ def load(path: Path) -> Image.Image:
                 raise ValueError(f"{picture.width}x{picture.height} pixels, at most {pixels:,} are allowed")
             ImageOps.exif_transpose(picture, in_place=True)
             picture.load()
-            return _opaque(_eight_bit(picture))
+            result = _eight_bit(picture)
+            return _opaque(result) if channels in (1, 3) else _layered(result)
     except UnidentifiedImageError as error:
         raise BadPictureError(path, f"not an image (valid: {', '.join(FORMATS)})") from error
     except Exception as error:  # Pillow's readers raise almost anything on damaged files; the reason is reported
@@ -74,14 +77,13 @@ def load(path: Path) -> Image.Image:
 
 
 def fit(picture: Image.Image, image: tuple[int, int, int]) -> np.ndarray:
-    """A picture from ``load`` as uint8 [height, width, channels] of the size ``image``; 3 channels are RGB, 1 is grey.
+    """A picture from ``load`` as uint8 [height, width, channels] of size ``image``: grey, RGB, or these and opacity.
 
     The whole picture is resized bilinearly, with antialiasing when it shrinks, its aspect ratio ignored.
     """
     height, width, channels = image
-    mode = "RGB" if channels == 3 else "L"
-    if picture.mode != mode:
-        picture = picture.convert(mode)
+    if picture.mode != MODES[channels]:
+        picture = picture.convert(MODES[channels])
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, channels)
 
 
@@ -132,6 +134,13 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("integer pixels outside 0 to 65535")
     return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _layered(picture: Image.Image) -> Image.Image:
+    """A picture in a mode from which and to which opacity is converted as it is."""
+    if picture.mode in MODES.values():
+        return picture
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -88,5 +88,6 @@ class RunFolder:
 
 def _settings(header: Header) -> dict[str, Any]:
     """What two runs must have in common, setting by setting."""
-    whole = {"model": header.model, "dataset": header.dataset, "classes": header.classes}
+    whole: dict[str, Any] = {"model": header.model, "dataset": header.dataset, "classes": header.classes}
+    whole |= {"normalization": header.normalization}
     return whole | header.arguments.to_json() | header.recipe | header.quantization

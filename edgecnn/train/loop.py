@@ -17,7 +17,7 @@ from edgecnn.data.dataset import DataSet, Split, everything, hold_out
 from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.measure.machine import read_machine
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
 from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined
@@ -52,12 +52,14 @@ def train(
     resume: bool = False,
     force: bool = False,
     command: str = "",
+    normalization: Normalization | None = None,
 ) -> Header:
     """Train ``model`` on ``data`` and write weights, a checkpoint and a curve into the folder ``out``.
 
     Returns the header of the weights: ``metrics`` holds ``test_accuracy`` (fraction of the test images, scored once, at
     the end), or ``validation_accuracy`` where the recipe holds images out. Under torchrun all processes return it, and
     the first writes. ``resume`` goes on from the checkpoint in ``out``; ``command`` is recorded in the header.
+    ``normalization`` is what the architecture sees of its input; None for edgecnn's own.
 
     Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
@@ -65,8 +67,9 @@ def train(
     """
     height, width, channels = data.image
     arguments = ModelArguments(len(data.classes), channels, (height, width))
-    header = Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command)
-    task = Task(header, lambda: models.create(model, arguments))
+    own = None if normalization is None else normalization.for_channels(channels)
+    header = Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command, normalization=own)
+    task = Task(header, lambda: models.create(model, arguments, own))
     return run(task, data, recipe, out, device=device, resume=resume, force=force)
 
 
@@ -83,7 +86,9 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
             folder.prove_writable()
 
         torch.manual_seed(recipe.seed)
-        live = task.build().to(place).to(memory_format=torch.channels_last)
+        live = task.build().to(place)
+        if not models.is_own(header.model):  # others' models may count on the usual order
+            live = live.to(memory_format=torch.channels_last)
         state = State.start(live, recipe)
         curve = folder.resume(header, state) if resume else []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.graph import module_of
 
 FEW_CHANNELS = 4  # a depthwise kernel computes at least 8 at a time
 
