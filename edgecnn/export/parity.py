@@ -19,7 +19,10 @@ from edgecnn.runtime.internals import partitions
 from edgecnn.runtime.manifest import Scalar
 
 PROBES = 1000  # images
-MAX_LOGIT_DIFFERENCE = 1e-4  # and as a share of the largest logit, where that is above 1
+MAX_LOGIT_DIFFERENCE = 1e-4
+# Of the largest logit, where that is more: float32 rounds in proportion, and a deep model's sums, in another order,
+# differ by some 1e-6 of what they are (``benchmarks/own_models.py`` prints it for twelve models).
+MAX_LOGIT_SHARE = 1e-5
 MIN_AGREEMENT = 0.97
 MIN_TRAINED_AGREEMENT = 0.985  # what training under quantization gained must be in the file
 MAX_BIAS_SCALE_ERROR = 1e-5  # float32 rounding of the product of two scales
@@ -32,13 +35,14 @@ Blame = Callable[[], str]
 def check_float(name: str, logits: np.ndarray, reference: np.ndarray, blame: Blame) -> Gate:
     """Logits [n, classes] of a float file against PyTorch's. Raises CheckFailedError."""
     difference = float(np.max(np.abs(logits - reference)))
-    allowed = MAX_LOGIT_DIFFERENCE * max(1.0, float(np.max(np.abs(reference))))
+    largest = float(np.max(np.abs(reference)))
+    allowed = max(MAX_LOGIT_DIFFERENCE, MAX_LOGIT_SHARE * largest)
     if not difference <= allowed:
         raise CheckFailedError(
-            f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images "
-            f"(at most {allowed:.2g}); {blame()}"
+            f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images (at most {allowed:.2g}, "
+            f"with logits up to {largest:.2g}); {blame()}"
         )
-    return {"images": len(logits), "max_logit_difference": difference}
+    return {"images": len(logits), "max_logit_difference": difference, "allowed_logit_difference": allowed}
 
 
 def check_quantized(
