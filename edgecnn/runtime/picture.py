@@ -34,7 +34,6 @@ TRANSPARENT = (2, 4)  # channels, of which the last says how opaque a pixel is
 
 Image.preinit()  # the readers of the common formats, which Pillow would otherwise import at the first picture
 
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels
 _EIGHT_BIT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")  # what is neither 16-bit nor transparent
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY = (INPUT_OFFSET, INPUT_OFFSET, INPUT_OFFSET, 255)
@@ -78,7 +77,7 @@ def load(path: Path, *, transparent: bool = False) -> Image.Image:
 
 
 def fit(picture: Image.Image, image: tuple[int, int, int]) -> np.ndarray:
-    """A picture from ``load`` as uint8 [height, width, channels] of size ``image``: grey, RGB, or these and opacity.
+    """A picture from ``load`` as uint8 [height, width, channels] of the size ``image``; 3 channels are RGB, 1 is grey.
 
     With 2 and 4 channels the last is 255 where a pixel is opaque. The whole picture is resized bilinearly, with
     antialiasing when it shrinks, its aspect ratio ignored.
@@ -139,13 +138,6 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("integer pixels outside 0 to 65535")
     return Image.fromarray((values >> 8).astype(np.uint8))
-
-
-def _layered(picture: Image.Image) -> Image.Image:
-    """A picture in a mode from which and to which opacity is converted as it is."""
-    if picture.mode in MODES.values():
-        return picture
-    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
