@@ -27,8 +27,8 @@ from edgecnn.measure.figures import medians
 from edgecnn.measure.measurement import Settings
 from edgecnn.measure.stats import Interval
 from edgecnn.quantize import passes, ptq
+from edgecnn.quantize.floats import layer_names
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.qdq import layer_names
 from edgecnn.quantize.recipe import FLOAT32
 from edgecnn.quantize.sensitivity import Build, Effect, Harm, Layers, Yardstick, fewest, rank
 from edgecnn.runtime.artifact import open_artifact
@@ -103,7 +103,7 @@ def searching(order: Order, source: Source, say: Callable[[str], None]) -> Itera
     choosing, proving = (Yardstick(source.model, split) for split in source.spare())
     rewrites = rewrites_of(order, source)
     build = _builder(source, rewrites)
-    folded = passes.apply(fold(source.model), rewrites, source.arguments)
+    folded = passes.apply(fold(source.model, source.arguments), rewrites, source.arguments)
     groups = [group for node in folded.graph.nodes if (group := layer_names(folded, [node]))]
     few = choosing.first(RANKING_IMAGES)
     ranking = rank(groups, build, few, say)

@@ -44,7 +44,7 @@ def calibrate(
         graph_module = observe(model, arguments, map(to_input, batches), rewrites, float_layers)
         tighten_ranges(graph_module, map(to_input, batches))
     else:
-        graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments), float_layers)
+        graph_module = insert_quantizers(passes.apply(fold(model, arguments), rewrites, arguments), float_layers)
         take_ranges(graph_module, ranges.state_dict())
     correct_biases(graph_module, to_input(torch.cat(batches)[: _at_once(batches[0])]))
     make_room_for_biases(graph_module)
@@ -62,7 +62,7 @@ def observe(
 
     It is left in SIMULATE mode. Raises BadFileError like ``calibrate``.
     """
-    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments), float_layers)
+    graph_module = insert_quantizers(passes.apply(fold(model, arguments), rewrites, arguments), float_layers)
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
         for batch in batches:

@@ -21,6 +21,7 @@ from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
+from edgecnn.quantize.qdq import borders_of
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.quantize.simulate import Border
 from edgecnn.runtime.artifact import open_artifact
@@ -155,12 +156,14 @@ def test_float_weights_that_nobody_asked_for_are_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("quantized", "dequantized", "said"), [(0, 1, "1 QUANTIZE"), (1, 2, "1 DEQUANTIZE")])
-def test_another_number_of_crossings_is_refused(quantized, dequantized, said):
+@pytest.mark.parametrize(
+    "changes", [{"quantized": 0}, {"quantized": 2}, {"dequantized": 0}, {"dequantized": 2}], ids=str
+)
+def test_another_number_of_crossings_is_refused(changes):
     draft = make(static("conv2"), nets.source("lenet"))
     assert draft.graph is not None
-    names = layer_names(draft.content, draft.graph).__getitem__
-    floats = {"conv2", "pool2"}
-    parity.check_borders("x.tflite", draft.content, names, floats, 1, 1)
-    with pytest.raises(CheckFailedError, match=rf"x\.tflite: {said} operations, but the graph has"):
-        parity.check_borders("x.tflite", draft.content, names, floats, quantized, dequantized)
+    names, borders = layer_names(draft.content, draft.graph).__getitem__, borders_of(draft.graph)
+    assert (borders.floats, borders.quantized, borders.dequantized) == ({"conv2", "pool2"}, 1, 1)
+    parity.check_integers("x.tflite", draft.content, names, borders, [])
+    with pytest.raises(CheckFailedError, match=r"x\.tflite: 1 QUANTIZE and 1 DEQUANTIZE operations where the model's"):
+        parity.check_integers("x.tflite", draft.content, names, dataclasses.replace(borders, **changes), [])
