@@ -14,8 +14,9 @@ from benchmarks.sensitivity import unbalance
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
 from edgecnn.export import mixed
+from edgecnn.measure.measurement import Settings
 from edgecnn.measure.stats import Interval
-from edgecnn.quantize.sensitivity import Effect, Harm
+from edgecnn.quantize.sensitivity import Effect, Harm, Yardstick
 from edgecnn.runtime.bundle import open_bundle
 from tests import nets
 from tests.cli.test_quantize import FAST, no_work, refused, run
@@ -23,7 +24,7 @@ from tests.cli.test_quantize import FAST, no_work, refused, run
 __all__ = ["no_work"]
 
 ROOT = Path(__file__).parent.parent.parent
-SHORT = mixed.Settings(runs=1, min_seconds=0.01)
+SHORT = Settings(runs=1, min_seconds=0.01)
 
 
 def uneven(folder: Path) -> Path:
@@ -118,7 +119,7 @@ def test_where_no_layer_needs_it_the_file_is_the_plain_one(quick, tmp_path, capf
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_bound_that_cannot_be_kept_ends_with_1_and_the_best_that_could(form, quick, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(mixed.Yardstick, "effect", lambda yardstick, predict: Effect(2.0, Interval(1.0, 3.0), 9.0))
+    monkeypatch.setattr(Yardstick, "effect", lambda yardstick, predict: Effect(2.0, Interval(1.0, 3.0), 9.0))
     words = ["--max-drop", "1.5", "--out", tmp_path / "b", *(["--json"] if form == "json" else [])]
     code, out, lines = run(capfd, *FAST, *words)
     assert code == 1

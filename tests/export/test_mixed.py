@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from edgecnn.data.dataset import Memory
+from edgecnn.data.dataset import Memory, Subset
 from edgecnn.errors import UsageError
 from edgecnn.export.mixed import Made, Search
 from edgecnn.measure.stats import Interval
@@ -27,7 +27,10 @@ class Files:
     def __init__(self, drops):
         self.drops, self.made_of, self.costs = drops, [], 0
         self.cache: dict[tuple[str, ...], Made] = {}
-        self.source, self.yardstick = nets.source("lenet"), Yardstick(cast(Any, None), Memory(nets.images(7), [0] * 7))
+        self.source, self.yardstick = (
+            nets.source("lenet"),
+            Yardstick(cast(Any, None), Memory(nets.images(7), np.zeros(7, np.int64))),
+        )
 
     def say(self, line):
         pass
@@ -95,6 +98,7 @@ def indices(split):
 def test_images_to_choose_and_to_prove_on_are_training_images_that_calibrate_nothing():
     source = nets.source("lenet")
     choosing, proving = source.spare()
+    assert isinstance(choosing, Subset) and isinstance(proving, Subset)
     calibrating = indices(source._calibration_split)
     rest = len(source.dataset.train) - 512
     assert len(choosing) == len(proving) == rest // 2
