@@ -173,6 +173,6 @@ def train(
     def before_epoch(state: State, epoch: int) -> None:
         set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)
 
-    task = Task(start, build, before_epoch, fold_batchnorm_again)
+    task = Task(start, build, before_epoch, fold_batchnorm_again, teacher=model)
     run(task, data, recipe, out, device=device, resume=resume, force=force)
     return Trained.load(out / WEIGHTS, model, header)
