@@ -24,7 +24,7 @@ _OPTIONS = (
     click.option(
         "--qat-weights", metavar="FILE", help=f"Weights that --qat trained, to use again; '{SHIPPED}': those that ship."
     ),
-    click.option("--epochs", type=click.IntRange(1), help="Of --qat. Default: 6."),
+    click.option("--epochs", type=click.IntRange(1), help="Of --qat. Default: 4."),
     click.option("--learning-rate", type=float, help="Of --qat, at the start. Default: 0.01."),
     click.option("--batch-size", type=click.IntRange(1), help="Of --qat. Default: 256."),
     click.option("--seed", type=int, help="Of --qat. Default: 0."),

@@ -2,8 +2,9 @@
 
 The ranges of activations start as calibration found them and follow the batches, and BatchNorm is live; in the second
 part of the training ranges stay and BatchNorm is folded with its running statistics, so that the weights settle on
-fixed grids. The scales of weights follow the weights. What is kept is the moving average of all of it, weights and
-ranges alike.
+fixed grids. The scales of weights follow the weights. Half of the loss is what the float network says of the same
+images, which keeps a network that has seen these images often from learning them by heart (A. Mishra and D. Marr,
+"Apprentice", 2017). What is kept is the moving average of all of it, weights and ranges alike.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> Trai
     known = "augmentation" in before
     augmentation = Augmentation(**before["augmentation"]) if known else Augmentation(flip=mirrorable)
     recipe = TrainRecipe(
-        epochs=6,
+        epochs=4,
         learning_rate=0.01,
         warmup_epochs=0.0,
         weight_decay=0.0,
         label_smoothing=before.get("label_smoothing", 0.0),
+        distillation=0.5,
         augmentation=augmentation,
     )
     return replace(recipe, **changes)
