@@ -39,7 +39,7 @@ class Calibration(click.ParamType):
 @weights_option
 @data_option
 @broken_option
-@click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w8a16, dynamic_w8 ...")
+@click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w4a8, static_w8a16 ...")
 @click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")
 @passes_option
 @click.option("--engine", metavar="NAME", help="Quantized engine of TorchScript. Default: qnnpack.")

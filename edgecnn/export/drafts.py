@@ -93,12 +93,12 @@ def make(order: Order, source: Source) -> Draft:
 
 def _tflite(order: Order, source: Source) -> Draft:
     rewrites = order.rewrites
-    if rewrites is None and source.trained is not None and order.recipe is STATIC_W8A8:
+    if rewrites is None and source.trained is not None and order.recipe.simulated:
         rewrites = source.trained.rewrites
     if rewrites is None:
         rewrites = passes.defaults(order.recipe)
-    if order.recipe is STATIC_W8A8:
-        graph = _simulation(source, rewrites)
+    if order.recipe.simulated:
+        graph = _simulation(source, rewrites, order.recipe)
         least = MIN_AGREEMENT if source.trained is None else MIN_TRAINED_AGREEMENT
         content = tflite.convert_quantized(graph, source.arguments)
         return Draft(order.format, order.recipe, content, predictor(graph), graph, rewrites, agreement=least)
@@ -109,18 +109,18 @@ def _tflite(order: Order, source: Source) -> Draft:
     return Draft(order.format, order.recipe, content, predictor(source.model), graph, rewrites)
 
 
-def _simulation(source: Source, rewrites: tuple[str, ...]) -> fx.GraphModule:
-    """The QDQ graph of recipe static_w8a8: trained where the source has it, otherwise calibrated."""
+def _simulation(source: Source, rewrites: tuple[str, ...], recipe: Recipe) -> fx.GraphModule:
+    """The QDQ graph of ``recipe``: trained where the source has it, otherwise calibrated."""
     if source.trained is not None:
         return source.trained.graph(source.model, rewrites)
-    return ptq.calibrate(source.model, source.arguments, source.calibration_batches(), rewrites)
+    return ptq.calibrate(source.model, source.arguments, source.calibration_batches(), rewrites, recipe)
 
 
 def _onnx(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
         content = onnx.convert_float(fold(source.model), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
-    graph = _simulation(source, () if source.trained is None else source.trained.lasting_rewrites)
+    graph = _simulation(source, () if source.trained is None else source.trained.lasting_rewrites, order.recipe)
     content = onnx.convert_quantized(graph, source.arguments)
     set_mode(graph, Mode.ONNX)  # it rounds averages as ONNX Runtime does, and the simulation as LiteRT
     return Draft(order.format, order.recipe, content, predictor(graph))

@@ -15,6 +15,7 @@ from edgecnn.quantize import passes
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
+from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.quantize.ranges import tighten_ranges
 from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
 
@@ -27,8 +28,9 @@ def calibrate(
     arguments: ModelArguments,
     images: Iterable[np.ndarray],
     rewrites: Iterable[str],
+    recipe: Recipe = STATIC_W8A8,
 ) -> fx.GraphModule:
-    """The QDQ graph of ``model`` for recipe ``static_w8a8``, in SIMULATE mode.
+    """The QDQ graph of ``model`` for ``recipe``, one of SIMULATED, in SIMULATE mode.
 
     ``images`` are batches uint8 [n, height, width, channels] of training images. Ranges that hold all values are
     shrunk where cutting off loses less than rounding, then biases take back what weights and ranges shift
@@ -36,7 +38,7 @@ def calibrate(
     naming the first tensor that is not finite.
     """
     batches = [torch.from_numpy(batch) for batch in images]
-    graph_module = observe(model, arguments, map(to_input, batches), rewrites)
+    graph_module = observe(model, arguments, map(to_input, batches), rewrites, recipe)
     tighten_ranges(graph_module, map(to_input, batches))
     correct_biases(graph_module, to_input(torch.cat(batches)[: _at_once(batches[0])]))
     make_room_for_biases(graph_module)
@@ -44,13 +46,17 @@ def calibrate(
 
 
 def observe(
-    model: nn.Module, arguments: ModelArguments, batches: Iterable[Tensor], rewrites: Iterable[str]
+    model: nn.Module,
+    arguments: ModelArguments,
+    batches: Iterable[Tensor],
+    rewrites: Iterable[str],
+    recipe: Recipe = STATIC_W8A8,
 ) -> fx.GraphModule:
     """The QDQ graph whose ranges hold all values that ``batches`` float32 [n, channels, height, width] give, and zero.
 
     It is left in SIMULATE mode. Raises BadFileError like ``calibrate``.
     """
-    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments))
+    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments), recipe)
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
         for batch in batches:

@@ -23,7 +23,7 @@ from edgecnn.errors import BadFileError, UsageError
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
-from edgecnn.quantize.recipe import STATIC_W8A8
+from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8, Recipe, parse
 from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
 from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.state import State
@@ -53,7 +53,7 @@ def settings(header: Header, **changes: Any) -> TrainRecipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights and ranges for ``static_w8a8``, and the header that says how they were trained.
+    """Weights and ranges for a recipe, and the header that says how they were trained.
 
     ``tensors`` are those of the QDQ graph: weights and biases by layer, ``low`` and ``high`` by quantizer. ``source``
     names them in messages.
@@ -70,7 +70,7 @@ class Trained:
         Raises BadFileError if it is no such file, or was trained from other float weights.
         """
         found, tensors = checkpoint.load(path)
-        if found.quantization.get("recipe_name") != STATIC_W8A8.name:
+        if found.quantization.get("recipe_name") not in [recipe.name for recipe in SIMULATED]:
             raise BadFileError(f"{path} was not written by 'edgecnn quantize --qat'; give it as --weights")
         if "curve" in found.training:
             raise BadFileError(f"{path} is the checkpoint of an unfinished training; go on with --qat --resume")
@@ -79,6 +79,11 @@ class Trained:
         if found.quantization["float_weights"] != checkpoint.digest(model):
             raise BadFileError(f"{path} was trained from other float weights than these; give them as --weights")
         return cls(found, tensors, path)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained to be quantized by."""
+        return parse(self.header.quantization["recipe_name"])
 
     @property
     def rewrites(self) -> tuple[str, ...]:
@@ -113,7 +118,7 @@ class Trained:
                 f"{','.join(chosen) or 'none'}; leave --passes out, or train again with --qat"
             )
         moving = [name for name in chosen if name in passes.MOVING]
-        graph_module = insert_quantizers(passes.apply(self.float_graph(model), moving, self.header.arguments))
+        graph_module = insert_quantizers(passes.apply(self.float_graph(model), moving, self.header.arguments), self.recipe)
         for name, part in graph_module.named_modules():
             if isinstance(part, ActivationQuantizer):
                 for end in ("low", "high"):
@@ -138,19 +143,20 @@ def train(
     out: Path,
     *,
     rewrites: Iterable[str],
+    quantized: Recipe = STATIC_W8A8,
     device: str = "auto",
     resume: bool = False,
     force: bool = False,
     command: str = "",
 ) -> Trained:
-    """Train float ``model``, which has ``header``, for recipe ``static_w8a8``, and write a run into the folder ``out``.
+    """Train float ``model``, which has ``header``, for recipe ``quantized``, and write a run into the folder ``out``.
 
     ``images`` calibrate it first, as in ``ptq.calibrate``; ``rewrites`` are names of ``passes.PASSES``,
     those of the graph that will be exported. The rest, and what is raised, is as in ``edgecnn.train.train``.
     """
     chosen = passes.check_names(rewrites)
     quantization = {
-        "recipe_name": STATIC_W8A8.name,
+        "recipe_name": quantized.name,
         "rewrites": list(chosen),
         "float_weights": checkpoint.digest(model),
     }
@@ -160,7 +166,7 @@ def train(
     )  # fmt: skip
 
     def build() -> nn.Module:
-        return ptq.calibrate(model, header.arguments, images, _lasting(chosen))
+        return ptq.calibrate(model, header.arguments, images, _lasting(chosen), quantized)
 
     def before_epoch(state: State, epoch: int) -> None:
         set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)

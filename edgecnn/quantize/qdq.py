@@ -12,6 +12,7 @@ from edgecnn.quantize.fold import finish, is_relu, module_of
 from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
 from edgecnn.quantize.passes.pool import GlobalMean
+from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, QuantizedConv2d, QuantizedLinear
 from edgecnn.runtime.preprocess import INPUT_DIVISOR
 
@@ -25,8 +26,8 @@ ADDITIONS = (operator.add, torch.add)
 LARGEST_BIAS = 2**30  # steps of an int32, with as much again for the sum it is added to
 
 
-def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
-    """Turn a folded graph into a QDQ graph, in place, in OBSERVE mode.
+def insert_quantizers(graph_module: fx.GraphModule, recipe: Recipe = STATIC_W8A8) -> fx.GraphModule:
+    """Turn a folded graph into a QDQ graph of ``recipe``, in place, in OBSERVE mode.
 
     A layer or addition whose only user is a ReLU is quantized after it: the runtime fuses the two. Raises UsageError
     naming the node for an operation that is not known to have an int8 kernel.
@@ -54,7 +55,21 @@ def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
         for user in [user for user in node.users if user is not quantized]:
             user.replace_input_with(node, quantized)
         quantizer_of[quantized] = owner
+    _choose_weight_bits(graph_module, recipe)
     return finish(graph_module)
+
+
+def _choose_weight_bits(graph_module: fx.GraphModule, recipe: Recipe) -> None:
+    """Weights of fewer than 8 bits are for the layers that hold most of them and lose least by it.
+
+    The first and the last layer and depthwise convolutions keep 8: together they are a hundredth of the bytes and
+    most of the loss (``benchmarks/low_bits.py`` measures it), and only at 8 bits does LiteRT's delegate take them.
+    """
+    modules = (module_of(graph_module, node) for node in graph_module.graph.nodes)
+    layers = [module for module in modules if isinstance(module, QuantizedConv2d | QuantizedLinear)]
+    for layer in layers[1:-1]:
+        if not (isinstance(layer, QuantizedConv2d) and layer.groups > 1):
+            layer.weight_bits = recipe.weight_bits
 
 
 def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, inherited: str | None) -> str:
@@ -67,7 +82,7 @@ def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, inherited: str |
     own_range = isinstance(module, OWN_RANGE) or is_relu(graph_module, node) or _is_addition(node)
     if fixed is None and not own_range:
         kind = getattr(node.target, "__name__", node.target) if module is None else type(module).__name__
-        raise UsageError(f"operation '{node.name}' ({kind}) of the model has no int8 form in recipe static_w8a8")
+        raise UsageError(f"operation '{node.name}' ({kind}) of the model has no int8 form")
     name = f"quantizer_{node.name}"
     graph_module.add_submodule(name, ActivationQuantizer(fixed))
     return name

@@ -18,7 +18,7 @@ from edgecnn.quantize.passes.columns import pair_columns
 from edgecnn.quantize.passes.flatten import flatten_order
 from edgecnn.quantize.passes.pool import pool_as_conv
 from edgecnn.quantize.passes.separable import merge_separable
-from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
+from edgecnn.quantize.recipe import SIMULATED, Recipe
 
 Pass = Callable[[fx.GraphModule], None]
 
@@ -34,7 +34,7 @@ MOVING = ("flatten_order", "pair_columns")
 # A float pool is inside the delegate as it is.
 FLOAT_DEFAULT = ("flatten_order", "merge_separable", "pair_columns")
 # 16-bit activations run in TFLite's own kernels, which the other rewrites only give more to do.
-DEFAULTS = {STATIC_W8A8.name: tuple(PASSES), "static_w8a16": ("flatten_order",)}
+DEFAULTS = {recipe.name: tuple(PASSES) for recipe in SIMULATED} | {"static_w8a16": ("flatten_order",)}
 
 
 def defaults(recipe: Recipe) -> tuple[str, ...]:
