@@ -1,8 +1,8 @@
 """Options that several verbs share, as click decorators, and what ``--json`` promises.
 
 A verb with ``json_option`` gets ``as_json: bool``. When it is true, standard output is kept for the one document
-that ``print_json`` is given: whatever else is written there, by Python, a C library or a child process, goes to
-standard error. Under torchrun, which starts a verb several times, only the first process prints.
+that ``print_json`` is given, or for the lines of ``json_lines``: whatever else is written there, by Python, a C library
+or a child process, goes to standard error. Under torchrun, which starts a verb several times, only the first prints.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 _DOCUMENT = "edgecnn.json"
+_STREAM = "edgecnn.json_stream"
 
 
 def first_process() -> bool:
@@ -33,11 +34,27 @@ def print_json(document: object) -> None:
     click.get_current_context().meta[_DOCUMENT] = json.dumps(document, indent=2, allow_nan=False)
 
 
+def json_lines() -> Callable[[object], None]:
+    """What prints a document on a line of its own, at once; it makes this run one of lines, of which there may be none.
+
+    It raises ValueError and TypeError as print_json does.
+    """
+    meta = click.get_current_context().meta
+    meta[_DOCUMENT] = None
+
+    def write(document: object) -> None:
+        line = (json.dumps(document, allow_nan=False) + "\n").encode()
+        while line:
+            line = line[os.write(meta[_STREAM], line) :]
+
+    return write
+
+
 @contextmanager
 def _stdout_for_json(meta: dict[str, Any]) -> Iterator[None]:
     stream = sys.stdout
     stream.flush()
-    descriptor = os.dup(1)
+    descriptor = meta[_STREAM] = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     try:
@@ -46,7 +63,7 @@ def _stdout_for_json(meta: dict[str, Any]) -> Iterator[None]:
         sys.stdout = stream
         os.dup2(descriptor, 1)
         os.close(descriptor)
-        if _DOCUMENT in meta and first_process():
+        if meta.get(_DOCUMENT) is not None and first_process():
             print(meta[_DOCUMENT])
     if _DOCUMENT not in meta:
         raise RuntimeError("--json was asked for, and the verb ended without print_json()")

@@ -12,6 +12,7 @@ from PIL import Image
 from edgecnn.data.dataset import DataSet, everything
 from edgecnn.data.registry import load
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
+from edgecnn.runtime import picture
 
 RED, BLUE = (200, 30, 40), (20, 40, 220)
 
@@ -126,7 +127,13 @@ def test_broken_images_are_counted_and_named(folder):
         open_folder(folder)
     message = str(caught.value)
     assert message.count(".png (") == 3
-    for part in ("train/red/0.png (not an image)", "train/blue/1.png (", "test/blue/0.png (", ", ...", "skip"):
+    for part in (
+        "train/red/0.png (not an image ",
+        "train/blue/1.png (",
+        "test/blue/0.png (",
+        ", ...",
+        "skip",
+    ):
         assert part in message
     assert "\n" not in message
 
@@ -143,14 +150,15 @@ def test_broken_images_are_skipped_by_choice_and_noted(folder):
         open_folder(folder, on_broken="ignore")
 
 
-def test_pictures_above_pillows_limit_of_pixels_are_refused(folder, monkeypatch, recwarn):
+def test_pictures_of_too_many_pixels_are_refused(folder, monkeypatch, recwarn):
     Image.new("L", (101, 100)).save(folder / "train" / "red" / "0.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    monkeypatch.setattr(picture, "PIXELS", 10_000)
     with pytest.raises(BadFileError, match=r"1 of 16 .*101x100 pixels, at most 10,000 are allowed"):
         open_folder(folder)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5_000)  # Pillow itself refuses at twice its limit
-    with pytest.raises(BadFileError, match=r"1 of 16 .*bomb"):
-        open_folder(folder)
+    for limit, reason in ((8_000, "101x100 pixels"), (5_000, "bomb")):  # Pillow itself refuses at twice its limit
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(BadFileError, match=rf"1 of 16 .*{reason}"):
+            open_folder(folder)
     assert not recwarn.list
 
 
