@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import fx
@@ -15,11 +15,15 @@ from edgecnn.export.parity import MIN_AGREEMENT, MIN_TRAINED_AGREEMENT
 from edgecnn.export.source import Source
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8, STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import Mode, set_mode
 from edgecnn.runtime.manifest import FORMATS
 
 SUFFIXES = {"tflite": ".tflite", "torchscript": ".torchscript", "onnx": ".onnx"}
+
+# Both were tried: ONNX Runtime 1.32 unpacks 4-bit weights again for each image and multiplies in float, five times as
+# slow as with 8 bits.
+_NO_KERNELS = "ONNX Runtime computes layers of 4-bit weights in float, and TorchScript has no such layers"
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,19 @@ class Draft:
 class Order:
     """A file to make: a format, a recipe, and what may be chosen of each.
 
-    ``rewrites`` None means the default passes of the recipe; ``engine`` is the quantized engine of TorchScript.
+    ``rewrites`` None means the default passes of the recipe; other formats than TFLite take only EQUALIZE of them.
+    ``engine`` is the quantized engine of TorchScript.
     """
 
     format: str
     recipe: Recipe
     rewrites: tuple[str, ...] | None = None
     engine: str = torchscript.DEFAULT_ENGINE
+
+    def equalized(self) -> Order:
+        """The same, with the weights equalized first."""
+        chosen = passes.defaults(self.recipe) if self.rewrites is None else self.rewrites
+        return replace(self, rewrites=tuple(dict.fromkeys((passes.EQUALIZE, *chosen))))
 
     def file(self, model: str) -> str:
         """File name: model, whole recipe name, suffix of the format."""
@@ -78,7 +88,8 @@ def orders(formats: Iterable[str], recipe: Recipe, rewrites: tuple[str, ...] | N
             if recipe is not FLOAT32 and (name == "tflite" or recipe is STATIC_W8A8):
                 found.append(Order(name, recipe, rewrites, engine))
     if all(order.recipe is not recipe for order in found):
-        raise UsageError(f"recipe {recipe.name} exists only as tflite; add tflite to the formats")
+        reason = f": {_NO_KERNELS}" if recipe is STATIC_W4A8 else ""
+        raise UsageError(f"recipe {recipe.name} exists only as tflite{reason}; add tflite to the formats")
     return found
 
 
@@ -120,18 +131,27 @@ def _onnx(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
         content = onnx.convert_float(fold(source.model), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
-    graph = _simulation(source, () if source.trained is None else source.trained.lasting_rewrites, order.recipe)
+    rewrites = _portable(order) if source.trained is None else source.trained.lasting_rewrites
+    graph = _simulation(source, rewrites, order.recipe)
     content = onnx.convert_quantized(graph, source.arguments)
     set_mode(graph, Mode.ONNX)  # it rounds averages as ONNX Runtime does, and the simulation as LiteRT
-    return Draft(order.format, order.recipe, content, predictor(graph))
+    return Draft(order.format, order.recipe, content, predictor(graph), rewrites=_portable(order))
 
 
 def _torchscript(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
         content = torchscript.convert(fold(source.model), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
-    graph = fold(source.model) if source.trained is None else source.trained.float_graph(source.model)
+    if source.trained is None:
+        graph = passes.apply(fold(source.model), _portable(order), source.arguments)
+    else:
+        graph = source.trained.float_graph(source.model)
     quantized = torchscript.quantize(graph, source.arguments, source.calibration_batches(), order.engine)
     content = torchscript.convert(quantized, source.arguments)
     reference = torchscript.predictor(quantized, order.engine)
-    return Draft(order.format, order.recipe, content, reference, engine=order.engine)
+    return Draft(order.format, order.recipe, content, reference, rewrites=_portable(order), engine=order.engine)
+
+
+def _portable(order: Order) -> tuple[str, ...]:
+    """The rewrites of an order that are not for TFLite's kernels alone."""
+    return tuple(name for name in order.rewrites or () if name == passes.EQUALIZE)

@@ -23,7 +23,7 @@ from edgecnn.export.source import Source
 from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, decibels
-from edgecnn.quantize.recipe import FLOAT32
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.files import sha256, write_bytes
@@ -168,7 +168,8 @@ def _pass_accuracy(
             return _blame(draft, source, runner)
 
     try:
-        gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame)
+        most = parity.MAX_4_BIT_DROP if each.order.recipe is STATIC_W4A8 else parity.MAX_ACCURACY_DROP
+        gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame, most)
     except CheckFailedError as error:
         (folder / each.file).unlink()
         return replace(each, artifact=None, failure=str(error))

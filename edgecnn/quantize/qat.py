@@ -118,7 +118,8 @@ class Trained:
                 f"{','.join(chosen) or 'none'}; leave --passes out, or train again with --qat"
             )
         moving = [name for name in chosen if name in passes.MOVING]
-        graph_module = insert_quantizers(passes.apply(self.float_graph(model), moving, self.header.arguments), self.recipe)
+        folded = passes.apply(self.float_graph(model), moving, self.header.arguments)
+        graph_module = insert_quantizers(folded, self.recipe)
         for name, part in graph_module.named_modules():
             if isinstance(part, ActivationQuantizer):
                 for end in ("low", "high"):
@@ -166,7 +167,7 @@ def train(
     )  # fmt: skip
 
     def build() -> nn.Module:
-        return ptq.calibrate(model, header.arguments, images, _lasting(chosen), quantized)
+        return ptq.calibrate(model, header.arguments, images, _lasting(chosen), quantized, adapt=False)
 
     def before_epoch(state: State, epoch: int) -> None:
         set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)

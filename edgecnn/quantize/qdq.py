@@ -82,7 +82,7 @@ def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, inherited: str |
     own_range = isinstance(module, OWN_RANGE) or is_relu(graph_module, node) or _is_addition(node)
     if fixed is None and not own_range:
         kind = getattr(node.target, "__name__", node.target) if module is None else type(module).__name__
-        raise UsageError(f"operation '{node.name}' ({kind}) of the model has no int8 form")
+        raise UsageError(f"operation '{node.name}' ({kind}) of the model has no int8 form in recipe static_w8a8")
     name = f"quantizer_{node.name}"
     graph_module.add_submodule(name, ActivationQuantizer(fixed))
     return name
@@ -111,4 +111,5 @@ def make_room_for_biases(graph_module: fx.GraphModule) -> None:
         if isinstance(layer, QuantizedConv2d | QuantizedLinear) and layer.bias is not None:
             quantizer = module_of(graph_module, node.args[0])
             assert isinstance(quantizer, ActivationQuantizer | AverageQuantizer)
-            layer.smallest_scales = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)
+            smallest = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)
+            layer.smallest_scales = torch.maximum(layer.smallest_scales, smallest)

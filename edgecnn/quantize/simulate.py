@@ -230,12 +230,18 @@ class _QuantizedWeight(nn.Module):
 class QuantizedConv2d(_QuantizedWeight, nn.Conv2d):
     """A convolution with simulated integer weights."""
 
+    def with_weight(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self._conv_forward(x, weight, self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.quantized_weight(), self.bias)
 
 
 class QuantizedLinear(_QuantizedWeight, nn.Linear):
     """A linear layer with simulated integer weights."""
+
+    def with_weight(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.quantized_weight(), self.bias)
