@@ -1,10 +1,10 @@
 """What training under quantization brings: ``python -m benchmarks.qat [--recipe NAME] [--train FOLDER] [--json]``.
 
-Without ``--train`` prints the committed results (benchmarks/results/qat.json, or those of the recipe). With it, trains the shipped weights of
-every model with every seed through the command line, as a user does, into FOLDER (runs that are there are not made
-again, interrupted ones go on), scores the TFLite files on all CIFAR-10 test images, holds them against their
-simulation in PyTorch on the same images, and prints the results. ``--record`` writes them into the committed file,
-and the weights of the first seed to those that ship.
+Without ``--train`` prints the committed results (benchmarks/results/qat.json, or those of the recipe). With it, trains
+the shipped weights of every model with every seed through the command line, as a user does, into FOLDER (runs that are
+there are not made again, interrupted ones go on), scores the TFLite files on all CIFAR-10 test images, holds them
+against their simulation in PyTorch on the same images, and prints the results. ``--record`` writes them into the
+committed file, and the weights of the first seed to those that ship.
 """
 
 from __future__ import annotations

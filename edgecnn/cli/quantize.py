@@ -54,7 +54,9 @@ class Calibration(click.ParamType):
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
 @click.option(
-    "--equalize", is_flag=True, help="Bring the channels of neighbouring layers to one size first; exact, no data needed."
+    "--equalize",
+    is_flag=True,
+    help="Bring the channels of neighbouring layers to one size first; exact, without data.",
 )
 @qat_options
 @out_option

@@ -100,7 +100,9 @@ class TFLiteGraph:
         if lost:
             raise CheckFailedError(f"the converted file has no tensor '{lost[0]}' to store in 4 bits")
         values = {name: self._constant(found[name]) for name in names}
-        wide = [name for name, each in values.items() if each.dtype != np.int8 or np.abs(each, dtype=np.int16).max() > 7]
+        wide = [
+            name for name, each in values.items() if each.dtype != np.int8 or np.abs(each, dtype=np.int16).max() > 7
+        ]
         if wide:
             raise CheckFailedError(f"the values of '{wide[0]}' in the converted file do not fit into 4 bits")
         for name, each in values.items():

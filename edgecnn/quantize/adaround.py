@@ -30,7 +30,8 @@ STRETCH = (-0.1, 1.1)  # the sigmoid reaches this far, and is cut off to 0..1
 def adapt_rounding(graph_module: fx.GraphModule, images: Tensor) -> None:
     """Settle the rounding of all weights of less than 8 bits in a calibrated QDQ graph, in place.
 
-    The layers are taken in the order of execution, each with what the settled ones before it give. ``images`` is the network's input float32 [n, channels, height, width]. The graph is left in SIMULATE mode.
+    The layers are taken in the order of execution, each with what the settled ones before it give. ``images`` is the
+    network's input float32 [n, channels, height, width]. The graph is left in SIMULATE mode.
     """
     layers = [part for part in graph_module.modules() if isinstance(part, QuantizedConv2d | QuantizedLinear)]
     if all(layer.weight_bits >= FULL for layer in layers):

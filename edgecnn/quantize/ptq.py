@@ -16,8 +16,8 @@ from edgecnn.quantize.adaround import adapt_rounding
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
-from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.quantize.ranges import tighten_ranges
+from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
 
 PIXELS_AT_ONCE = 512 * 32 * 32

@@ -102,12 +102,12 @@ def test_other_formats_take_the_plain_graph():
 def test_every_file_of_an_equalized_order_has_equalized_weights(graphs, monkeypatch):
     monkeypatch.setattr(onnx, "convert_quantized", lambda graph_module, arguments: graphs.append(graph_module) or b"")
     source = nets.source("depthwise")
-    passed = passes.apply(fold(source.model), [passes.EQUALIZE], source.arguments).get_submodule("fc2").weight
+    passed = passes.apply(fold(source.model), [passes.EQUALIZE], source.arguments).get_parameter("fc2.weight")
     for order in (Order("tflite", FLOAT32), Order("tflite", STATIC_W8A8), Order("onnx", STATIC_W8A8)):
         draft = make(order.equalized(), source)
         assert draft.rewrites == (passes.EQUALIZE, *(passes.defaults(order.recipe) if order.format == "tflite" else ()))
         assert make(order, source).rewrites == draft.rewrites[1:]
-        equal, plain = (each.get_submodule("fc2").weight for each in graphs[-2:])
+        equal, plain = (each.get_parameter("fc2.weight") for each in graphs[-2:])
         assert torch.equal(equal, passed)
         assert not torch.equal(plain, passed)
     chosen = Order("tflite", STATIC_W8A8, ("pair_columns", passes.EQUALIZE)).equalized()
