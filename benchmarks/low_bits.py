@@ -28,7 +28,7 @@ from edgecnn.export.source import Source, find_weights
 from edgecnn.measure.stats import agreement, decibels
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.correct import correct_biases
-from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.qdq import make_room_for_biases
 from edgecnn.quantize.ranges import tighten_ranges
 from edgecnn.quantize.recipe import STATIC_W4A8

@@ -59,7 +59,7 @@ VERBS = {
 # Import names that only the extra `train` installs: a light install lacks them, which is no internal error.
 TRAIN_MODULES = {
     "ai_edge_quantizer", "flatbuffers", "litert_torch", "matplotlib", "onnx", "onnxruntime", "onnxscript",
-    "safetensors", "sklearn", "torch", "torch_pruning", "torchao", "torchvision", "tqdm",
+    "safetensors", "sklearn", "timm", "torch", "torch_pruning", "torchao", "torchvision", "tqdm",
 }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def way_to_trained(
     ``values`` are the settings by name, ``command(dataset)`` is the line that is recorded. Raises UsageError for
     options that do not go together, before anything is read.
     """
-    from edgecnn.quantize.recipe import SIMULATED
+    from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8
     from edgecnn.train import TrainRecipe
 
     given = {name: values[name] for name in SETTINGS if values[name] is not None}
@@ -81,16 +81,20 @@ def way_to_trained(
     TrainRecipe(**given)  # refused here, before the data is read
 
     def train(source: Source, rewrites: tuple[str, ...]) -> Trained:
+        from edgecnn.models import short_name
         from edgecnn.quantize import qat as training
 
         header = source.header
+        # A folder of its own for each recipe, the usual one without its name.
+        which = "" if recipe is STATIC_W8A8 else f"-{recipe.name}"
+        name = f"{short_name(header.model)}-{Path(source.dataset.name).name}{which}-qat"
         return training.train(
             source.model,
             header,
             source.dataset,
             source.calibration_batches(),
-            training.settings(header, **given),
-            places.get("run") or _folder(header.model, source.dataset.name, recipe),
+            training.settings(header, mirrorable=source.dataset.mirrorable, **given),
+            places.get("run") or Path("runs") / name,
             rewrites=rewrites,
             quantized=recipe,
             device=places.get("device", "auto"),
@@ -100,14 +104,6 @@ def way_to_trained(
         )
 
     return train
-
-
-def _folder(model: str, dataset: str, recipe: Recipe) -> Path:
-    """Where a training is kept: a folder of its own for each recipe, the usual one without its name."""
-    from edgecnn.quantize.recipe import STATIC_W8A8
-
-    which = "" if recipe is STATIC_W8A8 else f"-{recipe.name}"
-    return Path("runs") / f"{model}-{Path(dataset).name}{which}-qat"
 
 
 def _load(name: str, source: Source, recipe: Recipe) -> Trained:

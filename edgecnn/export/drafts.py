@@ -13,6 +13,7 @@ from edgecnn.evaluate import predictor
 from edgecnn.export import converted, onnx, tflite, torchscript
 from edgecnn.export.parity import MIN_AGREEMENT, MIN_TRAINED_AGREEMENT
 from edgecnn.export.source import Source
+from edgecnn.models import short_name
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8, STATIC_W8A8, Recipe
@@ -64,7 +65,7 @@ class Order:
 
     def file(self, model: str) -> str:
         """File name: model, whole recipe name, suffix of the format."""
-        return f"{model}_{self.recipe.name}{SUFFIXES[self.format]}"
+        return f"{short_name(model)}_{self.recipe.name}{SUFFIXES[self.format]}"
 
 
 def orders(formats: Iterable[str], recipe: Recipe, rewrites: tuple[str, ...] | None, engine: str) -> list[Order]:
@@ -113,7 +114,7 @@ def _tflite(order: Order, source: Source) -> Draft:
         least = MIN_AGREEMENT if source.trained is None else MIN_TRAINED_AGREEMENT
         content = tflite.convert_quantized(graph, source.arguments)
         return Draft(order.format, order.recipe, content, predictor(graph), graph, rewrites, agreement=least)
-    graph = passes.apply(fold(source.model), rewrites, source.arguments)
+    graph = passes.apply(fold(source.model, source.arguments), rewrites, source.arguments)
     content = tflite.convert_float(graph, source.arguments)
     if order.recipe is not FLOAT32:
         content = converted.convert(content, order.recipe, source.calibration_batches())
@@ -129,7 +130,7 @@ def _simulation(source: Source, rewrites: tuple[str, ...], recipe: Recipe) -> fx
 
 def _onnx(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
-        content = onnx.convert_float(fold(source.model), source.arguments)
+        content = onnx.convert_float(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
     rewrites = _portable(order) if source.trained is None else source.trained.lasting_rewrites
     graph = _simulation(source, rewrites, order.recipe)
@@ -140,10 +141,11 @@ def _onnx(order: Order, source: Source) -> Draft:
 
 def _torchscript(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
-        content = torchscript.convert(fold(source.model), source.arguments)
+        content = torchscript.convert(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
+    graph = fold(source.model, source.arguments)
     if source.trained is None:
-        graph = passes.apply(fold(source.model), _portable(order), source.arguments)
+        graph = passes.apply(graph, _portable(order), source.arguments)
     else:
         graph = source.trained.float_graph(source.model)
     quantized = torchscript.quantize(graph, source.arguments, source.calibration_batches(), order.engine)

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 
 from edgecnn.quantize.correct import Stepper
-from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.qdq import fuses_into_relu
 from edgecnn.quantize.simulate import Mode, QuantizedConv2d, QuantizedLinear, set_mode
 

@@ -62,7 +62,7 @@ def observe(
 
     It is left in SIMULATE mode. Raises BadFileError like ``calibrate``.
     """
-    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments), recipe)
+    graph_module = insert_quantizers(passes.apply(fold(model, arguments), rewrites, arguments), recipe)
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
         for batch in batches:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.graph import module_of
+from edgecnn.quantize.layers import GlobalMean, ZeroPad
 from edgecnn.quantize.passes.flatten import is_flatten
 
 ROUNDS = 40  # at most; each brings neighbours to one size, and so disturbs their other neighbours
 SETTLED = 1e-3  # the largest change of a factor's logarithm in a round
 LIMIT = 1e8  # of a factor in a round: what is larger comes from a channel that is switched off
-_THROUGH = (nn.AvgPool2d, nn.MaxPool2d)  # these, too, let a positive factor through
+_THROUGH = (nn.AvgPool2d, nn.MaxPool2d, GlobalMean, ZeroPad)  # these, too, let a positive factor through
 
 Layer = nn.Conv2d | nn.Linear
 Pair = tuple[Layer, Layer]
