@@ -61,6 +61,7 @@ def run(
     out: Path | None,
     force: bool,
     as_json: bool,
+    equalize: bool = False,
     trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
 ) -> None:
     """Everything after the options of ``quantize`` and ``export`` are read.
@@ -76,6 +77,10 @@ def run(
 
     rewrites = None if passes is None else tuple(split_names(passes))
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
+    if equalize:
+        if recipe.weight_bits > 8:
+            raise UsageError(f"--equalize is for recipes with weights of 8 bits or less, not for {recipe.name}")
+        wanted = [order.equalized() for order in wanted]
     if out is not None:
         refuse_existing(out, force)
     own = normalization_from(mean, std)
@@ -89,7 +94,8 @@ def run(
     folder = out or Path(f"{short_name(model)}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
     if trained is not None:
         refuse_existing(folder, force)
-        source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
+        chosen = next(order.rewrites for order in wanted if order.recipe is recipe)
+        source = replace(source, trained=trained(source, defaults(recipe) if chosen is None else chosen))
     judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
     failures = [each for each in judged if each.failure is not None]
     if as_json:

@@ -20,6 +20,7 @@ from edgecnn.cli.options import (
 )
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
+from edgecnn.errors import UsageError
 
 SYNTHETIC = "synthetic"  # as runtime.manifest has it, whose imports would slow --help down
 
@@ -52,7 +53,7 @@ class Calibration(click.ParamType):
 @mean_option
 @std_option
 @broken_option
-@click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w8a16, dynamic_w8 ...")
+@click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w4a8, static_w8a16 ...")
 @click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")
 @passes_option
 @click.option("--engine", metavar="NAME", help="Quantized engine of TorchScript. Default: qnnpack.")
@@ -65,13 +66,26 @@ class Calibration(click.ParamType):
     help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
+@click.option(
+    "--equalize",
+    is_flag=True,
+    help="Bring the channels of neighbouring layers to one size first; exact, without data.",
+)
 @qat_options
 @out_option
 @force_option
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, *, recipe: str, qat: bool, qat_weights: str | None, force: bool, **options: Any
+    context: click.Context,
+    /,
+    *,
+    recipe: str,
+    equalize: bool,
+    qat: bool,
+    qat_weights: str | None,
+    force: bool,
+    **options: Any,
 ) -> None:
     """Quantize a trained model and write float and quantized files as a bundle that a device can run.
 
@@ -80,8 +94,10 @@ def command(
     from edgecnn.quantize.recipe import parse
 
     chosen = parse(recipe)
+    if equalize and qat_weights is not None:
+        raise UsageError("--equalize changes weights and --qat-weights gives trained ones; leave one of them out")
     values = {name: options.pop(name) for name in SETTINGS}
     trained = way_to_trained(
         qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
     )
-    run(recipe=chosen, trained=trained, force=force, **options)
+    run(recipe=chosen, equalize=equalize, trained=trained, force=force, **options)

@@ -16,7 +16,7 @@ from edgecnn.export.drafts import Order
 from edgecnn.export.judge import Judged, image_of, judge
 from edgecnn.export.source import Source
 from edgecnn.models.cost import macs, parameters
-from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
+from edgecnn.quantize.recipe import Recipe
 from edgecnn.runtime.files import new_folder, write_bytes
 from edgecnn.runtime.manifest import Dataset, FileEntry, Manifest, Model, Sample
 
@@ -81,7 +81,7 @@ def _manifest(folder: Path, judged: Sequence[Judged], main: Judged, sample: Samp
         labels=LABELS,
         sample=sample,
         calibration=source.calibration if main.order.recipe.calibrated else None,
-        qat=source.qat if main.order.recipe is STATIC_W8A8 else None,
+        qat=source.qat if main.order.recipe.simulated else None,
         passes=main.rewrites,
         artifacts=tuple(each.artifact for each in judged if each.artifact is not None),
         files=tuple(FileEntry.of(folder / name) for name in [LABELS, *([sample.file] if sample else [])]),

@@ -25,7 +25,7 @@ from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, decibels
 from edgecnn.quantize.normalize import form_of
 from edgecnn.quantize.qdq import boundaries_of, float_operations
-from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8
 from edgecnn.quantize.trace import lost, tracer_of
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
@@ -134,7 +134,7 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             names = layer_names(draft.content, draft.graph)
             structure = parity.check_structure(file, draft.content, names.__getitem__)
             structure |= {"normalization": form_of(draft.graph), "traced_by": tracer_of(draft.graph)}
-            if draft.recipe is STATIC_W8A8:
+            if draft.recipe.simulated:
                 floats, boundaries = float_operations(draft.graph), boundaries_of(draft.graph)
                 structure |= parity.check_integers(file, draft.content, floats, boundaries)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
@@ -188,7 +188,8 @@ def _pass_accuracy(
             return _blame(draft, source, runner)
 
     try:
-        gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame)
+        most = parity.MAX_4_BIT_DROP if each.order.recipe is STATIC_W4A8 else parity.MAX_ACCURACY_DROP
+        gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame, most)
     except CheckFailedError as error:
         (folder / each.file).unlink()
         return replace(each, artifact=None, failure=str(error))

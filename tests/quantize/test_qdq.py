@@ -14,7 +14,8 @@ from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import boundaries_of, float_operations, insert_quantizers
-from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer
+from edgecnn.quantize.recipe import STATIC_W4A8
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, weight_bits
 from tests import nets, own_nets
 
 ARGUMENTS = ModelArguments()
@@ -52,6 +53,17 @@ def test_pools_and_flatten_share_and_a_relu_stays_with_its_layer():
     assert order(quantized(net)) == [
         "<input_1>", "conv", "relu", "<relu>", "top", "<relu>", "mean", "<mean>", "flat", "<relu>", "fc", "<fc>",
     ]  # fmt: skip
+
+
+def test_weights_of_4_bits_are_for_what_is_neither_first_nor_last_nor_depthwise():
+    folded = passes.apply(fold(nets.untrained("depth_res")), passes.PASSES, ARGUMENTS)
+    bits = weight_bits(insert_quantizers(folded, STATIC_W4A8))
+    wide = ["conv1.point", "pool1", "conv2.depth", "pool2", "conv3.depth", "conv4.depth", "fc3"]
+    assert sorted(name for name, each in bits.items() if each == 8) == sorted(wide)
+    assert sorted(name for name, each in bits.items() if each == 4) == sorted(
+        [f"conv{n}.point" for n in (2, 3, 4)] + [f"res{n}.conv{m}" for n in (2, 3, 4) for m in (1, 2)] + ["fc1", "fc2"]
+    )
+    assert set(weight_bits(quantized(nets.untrained("depth_res"), size=(3, 32, 32))).values()) == {8}
 
 
 def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own():
