@@ -7,6 +7,7 @@ from typing import Any, Literal
 import click
 
 from edgecnn.cli.bundling import passes_option, run, weights_option
+from edgecnn.cli.max_drop import float_options, way_to_layers
 from edgecnn.cli.options import (
     broken_option,
     data_option,
@@ -71,6 +72,7 @@ class Calibration(click.ParamType):
     is_flag=True,
     help="Bring the channels of neighbouring layers to one size first; exact, without data.",
 )
+@float_options
 @qat_options
 @out_option
 @force_option
@@ -84,6 +86,7 @@ def command(
     equalize: bool,
     qat: bool,
     qat_weights: str | None,
+    max_drop: float | None,
     force: bool,
     **options: Any,
 ) -> None:
@@ -100,4 +103,5 @@ def command(
     trained = way_to_trained(
         qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
     )
-    run(recipe=chosen, equalize=equalize, trained=trained, force=force, **options)
+    search = way_to_layers(max_drop, options, chosen)
+    run(recipe=chosen, equalize=equalize, trained=trained, search=search, force=force, **options)

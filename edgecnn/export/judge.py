@@ -24,7 +24,7 @@ from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, decibels
 from edgecnn.quantize.normalize import form_of
-from edgecnn.quantize.qdq import boundaries_of, float_operations
+from edgecnn.quantize.qdq import borders_of, float_operations
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8
 from edgecnn.quantize.trace import lost, tracer_of
 from edgecnn.runtime.artifact import open_artifact
@@ -135,8 +135,8 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             structure = parity.check_structure(file, draft.content, names.__getitem__)
             structure |= {"normalization": form_of(draft.graph), "traced_by": tracer_of(draft.graph)}
             if draft.recipe.simulated:
-                floats, boundaries = float_operations(draft.graph), boundaries_of(draft.graph)
-                structure |= parity.check_integers(file, draft.content, floats, boundaries)
+                borders, floats = borders_of(draft.graph), float_operations(draft.graph)
+                structure |= parity.check_integers(file, draft.content, names.__getitem__, borders, floats)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
 
@@ -150,7 +150,7 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
         return Artifact(
             file, draft.format, draft.recipe.name, path.stat().st_size, sha256(path),
             InputTensor(runner.input.layout, runner.input.dtype, runner.input.scale, runner.input.zero_point),
-            runner.output, gate=gate | structure, engine=draft.engine,
+            runner.output, gate=gate | structure, engine=draft.engine, float_layers=draft.float_layers,
         )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The gate: what an exported file must show before it is called done.
 
 Float files must give PyTorch's logits; quantized ones must choose PyTorch's classes under the same quantization, and
-every TFLite layer must have the one bias scale that makes its integer arithmetic right. A file that fails is refused
-with the name of the layer at fault.
+every TFLite layer must have the one bias scale that makes its integer arithmetic right, and be int8 or float32 as its
+graph has it. A file that fails is refused with the name of the layer at fault.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from edgecnn.errors import CheckFailedError
 from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.measure.accuracy import Score
 from edgecnn.measure.stats import agreement
+from edgecnn.quantize.qdq import Borders
 from edgecnn.runtime.internals import partitions
 from edgecnn.runtime.manifest import Scalar
 
@@ -87,21 +88,38 @@ def check_structure(name: str, content: bytes, layer_name: Callable[[int], str])
     }
 
 
-def check_integers(name: str, content: bytes, floats: Sequence[str], boundaries: int) -> Gate:
-    """What of a static_w8a8 file is not int8: only ``floats``, the operations of the model without an int8 kernel.
+def check_integers(
+    name: str, content: bytes, layer_name: Callable[[int], str], borders: Borders, without_kernel: Sequence[str]
+) -> Gate:
+    """What of a static_w8a8 file is int8 and what float32: as ``borders`` of its graph say, layer by layer.
 
-    Each value that comes back from them is quantized once, ``boundaries`` in all. Raises CheckFailedError for a file
-    that quantizes more often, or computes in float what the model's graph has in int8.
+    Float are the layers that were to stay so, what follows from them, and ``without_kernel``, the operations of the
+    model that have no int8 kernel. Raises CheckFailedError for a layer with weights of another type, for a file that
+    quantizes or dequantizes more often or less, and for one that computes in float what the graph has in int8.
     """
     graph = TFLiteGraph(content)
-    quantized = graph.operations()["QUANTIZE"]
-    left = graph.float_operations()
-    if quantized > boundaries or (left and not floats):
+    for position, layer in enumerate(graph.layers()):
+        module, found = layer_name(position), layer.weight.dtype.name
+        wanted = "float32" if module in borders.floats else "int8" if module in borders.integers else found
+        if found != wanted:
+            raise CheckFailedError(
+                f"{name}: the weights of layer {module} ({layer.operation}) are {found}, but were to be {wanted}; "
+                "the converter did not keep to the graph"
+            )
+    counted, left = graph.operations(), graph.float_operations()
+    quantized, dequantized = counted["QUANTIZE"], counted["DEQUANTIZE"]
+    if borders.dequantized is None:
+        kept = quantized <= borders.quantized
+    else:
+        kept = (quantized, dequantized) == (borders.quantized, borders.dequantized)
+    if not kept or (left and not without_kernel and not borders.floats):
+        expected = "any" if borders.dequantized is None else borders.dequantized
         raise CheckFailedError(
-            f"{name}: {quantized} QUANTIZE operations where the model's graph has {boundaries}, and in float "
-            f"{', '.join(sorted(set(left))) or 'nothing'}; the converter left the integers where it should not"
+            f"{name}: {quantized} QUANTIZE and {dequantized} DEQUANTIZE operations where the model's graph has "
+            f"{borders.quantized} and {expected}, and in float {', '.join(sorted(set(left))) or 'nothing'}; "
+            "the converter left the integers where it should not"
         )
-    return {"float_operations": ", ".join(floats), "float_ops": len(left)}
+    return {"float_operations": ", ".join(without_kernel), "float_ops": len(left)}
 
 
 def check_accuracy(

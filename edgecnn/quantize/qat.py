@@ -111,10 +111,11 @@ class Trained:
         checkpoint.fit(graph_module, weights, self.source)
         return graph_module
 
-    def graph(self, model: nn.Module, rewrites: Iterable[str]) -> fx.GraphModule:
+    def graph(self, model: nn.Module, rewrites: Iterable[str], float_layers: Iterable[str] = ()) -> fx.GraphModule:
         """The QDQ graph in SIMULATE mode with exactly the trained weights and ranges.
 
-        ``rewrites`` are ``lasting_rewrites`` and any that only move numbers. Raises UsageError for others.
+        ``rewrites`` are ``lasting_rewrites`` and any that only move numbers; ``float_layers`` stay float32, as in
+        ``ptq.calibrate``. Raises UsageError for others.
         """
         chosen = passes.check_names(rewrites)
         if set(_lasting(chosen)) != set(self.lasting_rewrites):
@@ -125,7 +126,7 @@ class Trained:
         moving = [name for name in chosen if name in passes.MOVING]
         plain = passes.apply(self.float_graph(model), moving, self.header.arguments)
         done = set(plain.state_dict())
-        graph_module = insert_quantizers(plain, self.recipe)
+        graph_module = insert_quantizers(plain, self.recipe, float_layers)
         for name, tensor in graph_module.state_dict().items():
             if name not in done and not name.endswith(_SCALES):
                 if name not in self.tensors:

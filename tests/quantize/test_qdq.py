@@ -12,8 +12,9 @@ from torch import nn
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
+from edgecnn.quantize.floats import float_layers_of
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.qdq import boundaries_of, float_operations, insert_quantizers
+from edgecnn.quantize.qdq import borders_of, boundaries_of, float_operations, insert_quantizers
 from edgecnn.quantize.recipe import STATIC_W4A8
 from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, weight_bits
 from tests import nets, own_nets
@@ -21,9 +22,9 @@ from tests import nets, own_nets
 ARGUMENTS = ModelArguments()
 
 
-def quantized(module, names=(), size=(3, 8, 8)):
+def quantized(module, names=(), size=(3, 8, 8), floats=()):
     arguments = ModelArguments(10, size[0], size[1:])
-    return insert_quantizers(passes.apply(fold(module.eval()), names, arguments))
+    return insert_quantizers(passes.apply(fold(module.eval()), names, arguments), float_layers=floats)
 
 
 def order(graph_module):
@@ -149,6 +150,57 @@ def test_observing_changes_nothing():
     module = nets.untrained("depth_res")
     x = nets.inputs(2, 3, 32, 32)
     nets.assert_close(quantized(module, (), (3, 32, 32))(x), module(x))
+
+
+FOUR = {
+    "one": nn.Conv2d(3, 4, 3), "relu": nn.ReLU(), "top": nn.MaxPool2d(2), "two": nn.Conv2d(4, 4, 1),
+    "three": nn.Conv2d(4, 4, 1), "flat": nn.Flatten(), "fc": nn.Linear(36, 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("floats", "expected"),
+    [
+        # A float layer takes its pool along, and what is quantized after that has the range of the layer's own output.
+        (
+            ["one"],
+            "<input_1> border_input_1 one relu top border_top <relu> two <two> three <three> flat <three> fc <fc>",
+        ),
+        (
+            ["two", "three"],
+            "<input_1> one relu <relu> top <relu> border_top two three flat border_flat <three> fc <fc>",
+        ),
+        (["fc"], "<input_1> one relu <relu> top <relu> two <two> three <three> flat <three> border_flat fc"),
+        (["one", "two", "three", "fc"], "<input_1> border_input_1 one relu top two three flat fc"),
+    ],
+    ids=str,
+)
+def test_layers_that_stay_float_have_borders_around_them_and_no_quantizers_between(floats, expected):
+    graph_module = quantized(named(**copy.deepcopy(FOUR)), floats=floats)
+    assert " ".join(order(graph_module)) == expected
+    assert float_layers_of(graph_module) == tuple(floats)
+    assert borders_of(graph_module).floats == set(floats)
+    crossings = [name for name in expected.split() if name.startswith("border_")]
+    outwards = sum(name in ("border_input_1",) or floats == ["fc"] for name in crossings) or 1
+    assert (borders_of(graph_module).quantized, borders_of(graph_module).dequantized) == (
+        len(crossings) - outwards, outwards,
+    )  # fmt: skip
+
+
+def test_a_sum_of_float_and_integers_is_one_of_integers():
+    graph_module = quantized(nets.handwritten(), size=(3, 32, 32), floats=["conv3"])
+    total = next(node for node in graph_module.graph.nodes if node.target is operator.add)
+    assert [str(each.target) for each in total.args] == ["quantizer_conv3", "quantizer_pool_1"]
+    both = quantized(nets.handwritten(), size=(3, 32, 32), floats=["conv2", "conv3"])
+    total = next(node for node in both.graph.nodes if node.target is operator.add)
+    assert [str(each.target) for each in total.args] == ["conv3", "pool_1_again"]
+
+
+def test_what_has_no_int8_form_may_follow_a_float_layer():
+    net = named(conv=nn.Conv2d(3, 4, 3), odd=nn.Softmax(1), two=nn.Conv2d(4, 4, 1))
+    graph_module = quantized(net, floats=["conv"])
+    assert order(graph_module)[-4:] == ["border_odd", "<odd>", "two", "<two>"]
+    assert float_operations(graph_module) == []
 
 
 @pytest.mark.parametrize(
