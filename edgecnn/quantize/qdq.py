@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from edgecnn.errors import UsageError
 from edgecnn.quantize.fold import finish, is_relu, module_of
-from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
+from edgecnn.quantize.passes.columns import GroupColumns, UngroupColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
 from edgecnn.quantize.passes.pool import GlobalMean
 from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, QuantizedConv2d, QuantizedLinear
@@ -19,7 +19,7 @@ from edgecnn.runtime.preprocess import INPUT_DIVISOR
 INPUT_AFFINE = Affine(1 / INPUT_DIVISOR, 0)
 # Prescribed by the TFLite 8-bit quantization specification.
 FIXED: dict[type, Affine] = {nn.Tanh: Affine(1 / 128, 0), nn.Sigmoid: Affine(1 / 256, -128)}
-SHARES_INPUT = (nn.AvgPool2d, nn.MaxPool2d, FlattenChannelsLast, PairColumns, UnpairColumns)
+SHARES_INPUT = (nn.AvgPool2d, nn.MaxPool2d, FlattenChannelsLast, GroupColumns, UngroupColumns)
 OWN_RANGE = (QuantizedConv2d, QuantizedLinear, GlobalMean)
 ADDITIONS = (operator.add, torch.add)
 LARGEST_BIAS = 2**30  # steps of an int32, with as much again for the sum it is added to

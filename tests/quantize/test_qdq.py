@@ -14,6 +14,7 @@ from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers
+from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer
 from tests import nets
 
@@ -69,7 +70,7 @@ def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own()
 
 def test_rewritten_pools_have_a_range_of_their_own_and_moved_pixels_have_not():
     net = named(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), pool=nn.AvgPool2d(2), flat=nn.Flatten(), fc=nn.Linear(36, 5))
-    assert order(quantized(net, passes.PASSES)) == [
+    assert order(quantized(net, passes.defaults(STATIC_W8A8))) == [
         "<input_1>", "conv_pair", "<input_1>", "conv", "relu", "<relu>", "conv_unpair", "<relu>", "pool", "<pool>",
         "flat_channels_last", "<pool>", "fc", "<fc>",
     ]  # fmt: skip
