@@ -53,19 +53,21 @@ def run(
     force: bool,
     as_json: bool,
     trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
+    float_layers: str | None = None,
 ) -> None:
     """Everything after the options of ``quantize`` and ``export`` are read.
 
     ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen.
     """
     from edgecnn.export.bundle import write_bundle
-    from edgecnn.export.drafts import orders
+    from edgecnn.export.drafts import check_layers, orders
     from edgecnn.export.torchscript import DEFAULT_ENGINE
     from edgecnn.quantize.passes import defaults
     from edgecnn.runtime.files import refuse_existing
 
     rewrites = None if passes is None else tuple(split_names(passes))
-    wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
+    kept = tuple(split_names(float_layers or ""))
+    wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE, kept)
     if out is not None:
         refuse_existing(out, force)
     if calibration == "synthetic":
@@ -74,6 +76,7 @@ def run(
         source = make_source(model, weights, data)
     else:
         source = load_source(model, weights, data, on_broken, calibration)
+    check_layers(kept, source.model)
     suffix = "-synthetic" if source.held_out is not None else "" if trained is None else "-qat"
     folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
     if trained is not None:
@@ -153,6 +156,7 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         row: dict[str, Any] = {
             "file": each.file, "format": each.order.format, "recipe": each.order.recipe.name,
             "milliseconds": round(each.milliseconds), "failure": each.failure, "passes": list(each.rewrites),
+            "float_layers": [] if each.artifact is None else list(each.artifact.float_layers),
         }  # fmt: skip
         if each.artifact is not None and each.score is not None:
             row |= {
@@ -224,8 +228,19 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         "",
         *failures,
         *trained,
+        *float_lines(judged),
         f"bundle {folder}",
     ])  # fmt: skip
+
+
+def float_lines(judged: list[Judged]) -> list[str]:
+    """For each quantized file that is not int8 throughout, a line that says which layers stayed float32."""
+    mixed = [each.artifact for each in judged if each.artifact is not None and each.artifact.float_layers]
+    return [
+        f"{each.file}: {len(each.float_layers)} {'layer' if len(each.float_layers) == 1 else 'layers'} float32: "
+        f"{', '.join(each.float_layers)}"
+        for each in mixed
+    ]
 
 
 def likeness_text(judged: list[Judged], source: Source, held_out: np.ndarray, folder: Path) -> str:
@@ -253,5 +268,6 @@ def likeness_text(judged: list[Judged], source: Source, held_out: np.ndarray, fo
         table(["file", "recipe", "bytes", "accuracy", "agreement", "SQNR dB", "ms to make"], rows, "llrrrrr"),
         "",
         *failures,
+        *float_lines(judged),
         f"bundle {folder}",
     ])  # fmt: skip

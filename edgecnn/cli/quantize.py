@@ -52,6 +52,7 @@ class Calibration(click.ParamType):
     help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
+@click.option("--float-layers", metavar="NAMES", help="Layers that static_w8a8 leaves float32, with commas.")
 @qat_options
 @out_option
 @force_option

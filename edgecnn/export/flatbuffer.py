@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 
 import flatbuffers
 import numpy as np
@@ -86,6 +87,43 @@ class TFLiteGraph:
                 self._scales(weight),
                 self._scales(bias) if bias >= 0 else np.empty(0),
             )
+
+    def take_out(self, name: str) -> None:
+        """Remove every operation called ``name``, each of one input: what it gave is what it took.
+
+        The operation and its tensors leave no trace, since an engine may refuse what it does not know even unused.
+        """
+        if name not in self.names:
+            return
+        given: dict[int, int] = {}
+        for each, operation in zip(self.names, self.subgraph.operators, strict=True):
+            operation.inputs = [given.get(int(index), int(index)) for index in operation.inputs]
+            if each == name:
+                given[int(operation.outputs[0])] = operation.inputs[0]
+        self.subgraph.outputs = [given.get(int(index), int(index)) for index in self.subgraph.outputs]
+        kept = [each != name for each in self.names]
+        self.subgraph.operators = list(compress(self.subgraph.operators, kept))
+        self.names = list(compress(self.names, kept))
+        self._drop_codes()
+        self._drop_tensors(given)
+
+    def _drop_codes(self) -> None:
+        used = sorted({operation.opcodeIndex for operation in self.subgraph.operators})
+        self.model.operatorCodes = [self.model.operatorCodes[index] for index in used]
+        for operation in self.subgraph.operators:
+            operation.opcodeIndex = used.index(operation.opcodeIndex)
+
+    def _drop_tensors(self, stands_for: Mapping[int, int]) -> None:
+        """Remove the tensors that are keys of ``stands_for``; callers get the ones they stand for."""
+        kept = [index for index in range(len(self.subgraph.tensors)) if index not in stands_for]
+        place = {index: position for position, index in enumerate(kept)} | {-1: -1}
+        self.subgraph.tensors = [self.subgraph.tensors[index] for index in kept]
+        for each in (self.subgraph, *self.subgraph.operators):
+            each.inputs = [place[int(index)] for index in each.inputs]
+            each.outputs = [place[int(index)] for index in each.outputs]
+        for signature in self.model.signatureDefs or ():
+            for door in (*signature.inputs, *signature.outputs):
+                door.tensorIndex = place[stands_for.get(door.tensorIndex, door.tensorIndex)]
 
     def make_batch_dynamic(self) -> None:
         """Let an interpreter resize the first dimension of every activation (exported as 1)."""

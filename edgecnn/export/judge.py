@@ -23,7 +23,8 @@ from edgecnn.export.source import Source
 from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, decibels
-from edgecnn.quantize.recipe import FLOAT32
+from edgecnn.quantize.qdq import borders_of
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.files import sha256, write_bytes
@@ -117,6 +118,11 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             assert draft.graph is not None
             names = layer_names(draft.content, draft.graph)
             structure = parity.check_structure(file, draft.content, names.__getitem__)
+            if draft.recipe is STATIC_W8A8:
+                found = borders_of(draft.graph)
+                parity.check_borders(
+                    file, draft.content, names.__getitem__, found.floats, found.quantized, found.dequantized
+                )
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
 
@@ -130,7 +136,7 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
         return Artifact(
             file, draft.format, draft.recipe.name, path.stat().st_size, sha256(path),
             InputTensor(runner.input.layout, runner.input.dtype, runner.input.scale, runner.input.zero_point),
-            runner.output, gate=gate | structure, engine=draft.engine,
+            runner.output, gate=gate | structure, engine=draft.engine, float_layers=draft.float_layers,
         )  # fmt: skip
 
 

@@ -1,13 +1,13 @@
 """The gate: what an exported file must show before it is called done.
 
 Float files must give PyTorch's logits; quantized ones must choose PyTorch's classes under the same quantization, and
-every TFLite layer must have the one bias scale that makes its integer arithmetic right. A file that fails is refused
-with the name of the layer at fault.
+every TFLite layer must have the one bias scale that makes its integer arithmetic right, and be int8 or float32 as its
+graph has it. A file that fails is refused with the name of the layer at fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -79,6 +79,36 @@ def check_structure(name: str, content: bytes, layer_name: Callable[[int], str])
         "xnnpack_partitions": delegated,
         "ops_outside_xnnpack": ", ".join(outside),
     }
+
+
+def check_borders(
+    name: str,
+    content: bytes,
+    layer_name: Callable[[int], str],
+    floats: Collection[str],
+    quantized: int,
+    dequantized: int,
+) -> None:
+    """Which layers of a static_w8a8 TFLite file are int8 and which float32, and that only those in between cross.
+
+    Of its layers ``floats`` are to have float32 weights, the others int8; so often it is to quantize and to dequantize.
+    Raises CheckFailedError.
+    """
+    graph = TFLiteGraph(content)
+    for position, layer in enumerate(graph.layers()):
+        wanted = "float32" if layer_name(position) in floats else "int8"
+        if layer.weight.dtype.name != wanted:
+            raise CheckFailedError(
+                f"{name}: the weights of layer {layer_name(position)} ({layer.operation}) are "
+                f"{layer.weight.dtype.name}, but were to be {wanted}; the converter did not keep to the graph"
+            )
+    counted = graph.operations()
+    for kind, expected in (("QUANTIZE", quantized), ("DEQUANTIZE", dequantized)):
+        if counted[kind] != expected:
+            raise CheckFailedError(
+                f"{name}: {counted[kind]} {kind} operations, but the graph has {expected}; "
+                "the converter did not keep to the graph"
+            )
 
 
 def check_accuracy(name: str, score: Score, recorded: float | None, blame: Blame) -> Gate:

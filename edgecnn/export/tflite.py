@@ -9,7 +9,7 @@ from edgecnn.export.naming import flattened, rename
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.fold import example
-from edgecnn.quantize.simulate import Mode, mode_of
+from edgecnn.quantize.simulate import Border, Mode, mode_of
 
 
 def convert_float(graph_module: fx.GraphModule, arguments: ModelArguments) -> bytes:
@@ -40,6 +40,7 @@ def _convert(graph_module: fx.GraphModule, arguments: ModelArguments, quantized:
         inputs = (example(arguments).permute(0, 2, 3, 1).contiguous(),)
         content = litert_torch.convert(channels_last, inputs, quant_config=config).model_content()
     graph = TFLiteGraph(content)
+    graph.take_out(Border.STAND_IN)
     graph.make_batch_dynamic()
     rename(graph, names)
     return graph.to_bytes()

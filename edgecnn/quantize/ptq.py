@@ -27,16 +27,18 @@ def calibrate(
     arguments: ModelArguments,
     images: Iterable[np.ndarray],
     rewrites: Iterable[str],
+    float_layers: Iterable[str] = (),
 ) -> fx.GraphModule:
     """The QDQ graph of ``model`` for recipe ``static_w8a8``, in SIMULATE mode.
 
     ``images`` are batches uint8 [n, height, width, channels] of training images. Ranges that hold all values are
     shrunk where cutting off loses less than rounding, then biases take back what weights and ranges shift
-    (``benchmarks/calibration.py`` measures both). ``rewrites`` are names of ``passes.PASSES``. Raises BadFileError
-    naming the first tensor that is not finite.
+    (``benchmarks/calibration.py`` measures both). ``rewrites`` are names of ``passes.PASSES``, ``float_layers``
+    of modules that stay float32. Raises BadFileError naming the first tensor that is not finite, UnknownNameError for
+    a name of no pass or layer.
     """
     batches = [torch.from_numpy(batch) for batch in images]
-    graph_module = observe(model, arguments, map(to_input, batches), rewrites)
+    graph_module = observe(model, arguments, map(to_input, batches), rewrites, float_layers)
     tighten_ranges(graph_module, map(to_input, batches))
     correct_biases(graph_module, to_input(torch.cat(batches)[: _at_once(batches[0])]))
     make_room_for_biases(graph_module)
@@ -44,13 +46,17 @@ def calibrate(
 
 
 def observe(
-    model: nn.Module, arguments: ModelArguments, batches: Iterable[Tensor], rewrites: Iterable[str]
+    model: nn.Module,
+    arguments: ModelArguments,
+    batches: Iterable[Tensor],
+    rewrites: Iterable[str],
+    float_layers: Iterable[str] = (),
 ) -> fx.GraphModule:
     """The QDQ graph whose ranges hold all values that ``batches`` float32 [n, channels, height, width] give, and zero.
 
     It is left in SIMULATE mode. Raises BadFileError like ``calibrate``.
     """
-    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments))
+    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments), float_layers)
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
         for batch in batches:

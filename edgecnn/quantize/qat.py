@@ -101,10 +101,11 @@ class Trained:
         checkpoint.fit(graph_module, weights, self.source)
         return graph_module
 
-    def graph(self, model: nn.Module, rewrites: Iterable[str]) -> fx.GraphModule:
+    def graph(self, model: nn.Module, rewrites: Iterable[str], float_layers: Iterable[str] = ()) -> fx.GraphModule:
         """The QDQ graph in SIMULATE mode with exactly the trained weights and ranges.
 
-        ``rewrites`` are ``lasting_rewrites`` and any that only move numbers. Raises UsageError for others.
+        ``rewrites`` are ``lasting_rewrites`` and any that only move numbers; ``float_layers`` stay float32, as in
+        ``ptq.calibrate``. Raises UsageError for others.
         """
         chosen = passes.check_names(rewrites)
         if set(_lasting(chosen)) != set(self.lasting_rewrites):
@@ -113,7 +114,8 @@ class Trained:
                 f"{','.join(chosen) or 'none'}; leave --passes out, or train again with --qat"
             )
         moving = [name for name in chosen if name in passes.MOVING]
-        graph_module = insert_quantizers(passes.apply(self.float_graph(model), moving, self.header.arguments))
+        folded = passes.apply(self.float_graph(model), moving, self.header.arguments)
+        graph_module = insert_quantizers(folded, float_layers)
         for name, part in graph_module.named_modules():
             if isinstance(part, ActivationQuantizer):
                 for end in ("low", "high"):

@@ -160,6 +160,28 @@ class AverageQuantizer(nn.Module):
         return x + ((rounded - zero_point) * scale - x).detach()
 
 
+class Border(nn.Module):
+    """Gives what it is given; stands on every way between int8 and float32.
+
+    The converter to TFLite quantizes on its own what lies between two quantized tensors, weights included, and so does
+    ONNX Runtime when it loads a file. What the converter is shown here is an operation that it never quantizes, and
+    ``export.tflite`` takes that out of the file again; what ONNX Runtime is shown changes nothing and stays.
+    """
+
+    STAND_IN = "COS"
+
+    mode: Mode = Mode.OBSERVE
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mode is Mode.TFLITE:
+            return torch.cos(x)
+        return torch.maximum(x, x) if self.mode is Mode.ONNX else x
+
+    def set_mode(self, mode: Mode) -> None:
+        """Switch to ``mode``."""
+        self.mode = mode
+
+
 class _QuantizedWeight(nn.Module):
     """Mixin of a layer whose ``weight`` is quantized per output channel.
 
@@ -247,5 +269,5 @@ def mode_of(module: nn.Module, mode: Mode) -> Iterator[None]:
 def set_mode(module: nn.Module, mode: Mode) -> None:
     """Switch every quantizing module inside ``module``."""
     for part in module.modules():
-        if isinstance(part, ActivationQuantizer | _QuantizedWeight):
+        if isinstance(part, ActivationQuantizer | Border | _QuantizedWeight):
             part.set_mode(mode)
