@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from edgecnn.cli.made_for import choose_for, measure_on
+from edgecnn.cli.made_for import text as made_for_text
 from edgecnn.cli.options import print_json
 from edgecnn.errors import CheckFailedError, UsageError
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from edgecnn.export.source import Source
     from edgecnn.quantize.qat import Trained
     from edgecnn.quantize.recipe import Recipe
+    from edgecnn.runtime.made_for import MadeFor
 
 weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), help="A .safetensors file. Default: the weights that ship."
@@ -54,10 +57,12 @@ def run(
     as_json: bool,
     trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
     float_layers: str | None = None,
+    target: str | None = None,
 ) -> None:
     """Everything after the options of ``quantize`` and ``export`` are read.
 
     ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen.
+    ``target`` is what the TFLite files are made for; check_target let it pass.
     """
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import check_layers, orders
@@ -70,6 +75,7 @@ def run(
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE, kept)
     if out is not None:
         refuse_existing(out, force)
+    measure = None if target is None else measure_on(target, say)
     if calibration == "synthetic":
         if trained is not None:
             raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
@@ -82,12 +88,19 @@ def run(
     if trained is not None:
         refuse_existing(folder, force)
         source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
-    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
+    made_for = None
+    if target is not None and measure is not None:
+        refuse_existing(folder, force)
+        choice = choose_for(target, measure, source)
+        wanted, made_for = [choice.of(order) for order in wanted], choice.made_for
+    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, made_for=made_for)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
-        print_json(document(judged, recipe, source, folder))
+        print_json(document(judged, recipe, source, folder, made_for))
     else:
         click.echo(text(judged, source, folder))
+        if made_for is not None:
+            click.echo("\n" + made_for_text(made_for, wanted[0].file(source.header.model)))
     if failures:
         raise CheckFailedError(f"{len(failures)} of {len(judged)} files failed: {failures[0].failure}")
 
@@ -141,13 +154,16 @@ def make_source(model: str, weights: Path | None, data: str) -> Source:
     return source
 
 
-def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
+def document(
+    judged: list[Judged], recipe: Recipe, source: Source, folder: Path, made_for: MadeFor | None = None
+) -> dict[str, Any]:
     """The JSON document; accuracies and agreements are shares 0 to 1, changes are points.
 
     ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
     Without a data set accuracies are null, and agreement and ``sqnr_db`` are against PyTorch's float model on
     ``images`` synthetic images.
-    ``qat`` is there where weights were trained: how, and the file they are in.
+    ``qat`` is there where weights were trained: how, and the file they are in. ``made_for`` is there where the files
+    were chosen for a target, as in the manifest.
     """
     from edgecnn.export.judge import comparison
 
@@ -186,6 +202,8 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
     }
     if source.trained is not None and source.qat is not None:
         result["qat"] = asdict(source.qat) | {"weights": str(source.trained.source)}
+    if made_for is not None:
+        result["made_for"] = asdict(made_for)
     if recipe.name != "float32":
         main = next(row for row in rows if row["recipe"] == recipe.name)
         result |= {"quantized": main, "agreement": main.get("agreement")}

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import click
 
-from edgecnn.cli.bundling import passes_option, run, weights_option
+from edgecnn.cli.bundling import passes_option, run, split_names, weights_option
+from edgecnn.cli.made_for import check_target
 from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
@@ -53,13 +54,26 @@ class Calibration(click.ParamType):
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
 @click.option("--float-layers", metavar="NAMES", help="Layers that static_w8a8 leaves float32, with commas.")
+@click.option(
+    "--for", "target", metavar="TARGET",
+    help="Choose the passes, and layers to keep float32 where that helps, by what they cost on x86, cortex-a53, "
+    "cortex-a72, cortex-a76 (instructions, emulated), ssh://[USER@]HOST[:PORT], or auto: this machine.",
+)  # fmt: skip
 @qat_options
 @out_option
 @force_option
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, *, recipe: str, qat: bool, qat_weights: str | None, force: bool, **options: Any
+    context: click.Context,
+    /,
+    *,
+    recipe: str,
+    target: str | None,
+    qat: bool,
+    qat_weights: str | None,
+    force: bool,
+    **options: Any,
 ) -> None:
     """Quantize a trained model and write float and quantized files as a bundle that a device can run.
 
@@ -72,4 +86,7 @@ def command(
     trained = way_to_trained(
         qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
     )
-    run(recipe=chosen, trained=trained, force=force, **options)
+    if target is not None:
+        given = {name: options[name] is not None for name in ("passes", "float_layers")}
+        check_target(target, chosen, given, split_names(options["formats"]), trained is not None)
+    run(recipe=chosen, trained=trained, force=force, target=target, **options)

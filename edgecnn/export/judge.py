@@ -84,8 +84,7 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
         say(f"making and checking {file}")
         started = time.monotonic()
         try:
-            drafts[file] = make(order, source)
-            artifact = _pass_parity(file, drafts[file], source, folder, image)
+            drafts[file], artifact = make_and_check(order, file, source, folder, image)
             result = Judged(order, file, 0.0, artifact, rewrites=drafts[file].rewrites)
         except (CheckFailedError, BadFileError, MissingExtraError) as error:
             (folder / file).unlink(missing_ok=True)
@@ -98,6 +97,15 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
     say(f"scoring on {len(source.dataset.test):,} test images")
     scores = _score({each.file: drafts[each.file] for each in judged if each.artifact}, source, folder, image)
     return [_pass_accuracy(each, drafts, scores, source, folder, image) for each in judged]
+
+
+def make_and_check(order: Order, file: str, source: Source, folder: Path, image: Image) -> tuple[Draft, Artifact]:
+    """Make one file, called ``file``, in ``folder`` and hold it against PyTorch; nothing is scored.
+
+    Raises CheckFailedError, BadFileError or MissingExtraError, and may then leave the file.
+    """
+    draft = make(order, source)
+    return draft, _pass_parity(file, draft, source, folder, image)
 
 
 def comparison(judged: list[Judged], file: str) -> Comparison | None:

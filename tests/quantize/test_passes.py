@@ -55,7 +55,7 @@ def test_models_compute_the_same_after_every_set_of_passes(model, names):
     )
     assert count(graph_module, GroupColumns) == count(graph_module, UngroupColumns)
     quads = model == "lenet" and "quad_columns" in names
-    assert count(graph_module, GroupColumns) == (quads or pairs and "pair_columns" in names)
+    assert count(graph_module, GroupColumns) == (quads or (pairs and "pair_columns" in names))
 
 
 def test_a_name_that_is_no_pass_is_refused():
