@@ -1,4 +1,4 @@
-"""Files made for a target: ``python -m benchmarks.targets [--measure] [--record] [--model NAME...] [--target NAME...]``.
+"""Files made for a target: ``python -m benchmarks.targets [--measure] [--record] [--model NAME...] [--target ...]``.
 
 Prints the committed table. With ``--measure`` it is made anew from the shipped weights, as ``edgecnn quantize --for``
 makes its bundles: on x86 in time on this machine, on the ARM cores in instructions under the emulator. No test image
@@ -30,7 +30,7 @@ from edgecnn.report.table import table
 from edgecnn.runtime.files import write_bytes
 
 COMMITTED = Path(__file__).parent / "results" / "targets.json"
-TARGETS = ("x86", "cortex-a72", "cortex-a76", "cortex-a53")
+TARGETS = ("x86", "cortex-a72", "cortex-a76")
 CALIBRATION = 512  # images, as edgecnn quantize has it
 HEADERS = (
     "model", "target", "unit", "float32", "plain", "x86 passes", "chosen", "of float32", "of plain", "bytes", "passes",

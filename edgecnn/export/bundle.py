@@ -51,8 +51,8 @@ def write_bundle(
         main = next(each for each in judged if each.order.recipe is recipe)
         if main.artifact is None:
             raise CheckFailedError(f"no bundle was written: {main.failure}")
-        for each in judged if made_for is not None else ():
-            _check_measured(each, made_for)
+        if made_for is not None:
+            _check_measured(judged, made_for)
         write_bytes(folder / LABELS, ("\n".join(source.dataset.classes) + "\n").encode())
         sample = _write_sample(folder / SAMPLE, source)
         _manifest(folder, judged, main, sample, source, made_for).save(folder)
@@ -71,11 +71,12 @@ def _write_sample(path: Path, source: Source) -> Sample | None:
     return Sample(path.name, len(labels))
 
 
-def _check_measured(each: Judged, made_for: MadeFor) -> None:
-    """Raise CheckFailedError for a TFLite file that is not, byte for byte, the one that was measured and chosen."""
+def _check_measured(judged: Sequence[Judged], made_for: MadeFor) -> None:
+    """Raise CheckFailedError for a TFLite file that is not, byte for byte, one that was measured and chosen."""
     digests = [trial.sha256 for trial in made_for.trials if trial.chosen]
-    if each.artifact is not None and each.artifact.format == "tflite" and each.artifact.sha256 not in digests:
-        raise CheckFailedError(f"{each.file} came out otherwise than when it was measured; run again")
+    for each in judged:
+        if each.artifact is not None and each.artifact.format == "tflite" and each.artifact.sha256 not in digests:
+            raise CheckFailedError(f"{each.file} came out otherwise than when it was measured; run again")
 
 
 def _manifest(

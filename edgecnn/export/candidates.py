@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -41,7 +41,7 @@ class Candidate:
 class Workshop:
     """Makes candidates of ``source`` in ``folder``; ``say`` hears of each.
 
-    ``made`` are the candidates, ``of_order`` those that orders came to: of orders that give the same bytes, the first's.
+    ``made`` are the candidates, ``of_order`` what orders came to: of those that give the same bytes, the first's.
     """
 
     source: Source
@@ -89,7 +89,7 @@ def distinct_passes(source: Source) -> list[tuple[str, ...]]:
     return list(found.values())
 
 
-def orders(recipe: Recipe, sets: list[tuple[str, ...]]) -> list[Order]:
+def orders(recipe: Recipe, sets: Iterable[tuple[str, ...]]) -> list[Order]:
     """A TFLite file of the recipe for every set of passes."""
     return [Order("tflite", recipe, names) for names in sets]
 

@@ -1,8 +1,9 @@
 """Chooses the files of a bundle for a target: by what they cost there, and the simplest of those that cost as little.
 
-First every set of passes is tried, for float32 and for static_w8a8. Where the best static_w8a8 file then is not much
-faster than float32, some of its layers are tried in float32. All are screened; the best are measured again by turns,
-with float32 and the plain conversion beside them, and judged by that alone.
+First every set of passes is tried for static_w8a8, and for float32 the usual one, none, and those that were best.
+Where the best static_w8a8 file then is not much faster than float32, some of its layers are tried in float32. All are
+screened; the best are measured again by turns, with float32 and the plain conversion beside them, and judged by that
+alone.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from edgecnn.errors import CheckFailedError
 from edgecnn.export.candidates import Candidate, Workshop, distinct_passes, orders
 from edgecnn.export.cuts import Cut, best_stretches, cuts, named
 from edgecnn.export.drafts import Order
-from edgecnn.export.source import Source
 from edgecnn.measure.costs import UNITS, Costs, Measure, Runs, dearer, middle
 from edgecnn.measure.speed import FASTER
 from edgecnn.quantize.fold import fold
+from edgecnn.quantize.passes import defaults
 from edgecnn.quantize.qdq import layer_names
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
 from edgecnn.runtime.made_for import MadeFor, Trial
@@ -50,8 +51,11 @@ def choose(workshop: Workshop, target: str, measure: Measure) -> Choice:
     """
     search = _Search(workshop, measure)
     sets = distinct_passes(workshop.source)
-    search.screen([*orders(FLOAT32, sets), *orders(STATIC_W8A8, sets)])
-    floats, whole = search.best(_is(FLOAT32)), search.best(_is(STATIC_W8A8))
+    search.screen(orders(STATIC_W8A8, sets))
+    whole = search.best(_is(STATIC_W8A8))
+    usual = max((names for names in sets if set(names) <= {*defaults(FLOAT32)}), key=len)
+    search.screen(orders(FLOAT32, dict.fromkeys([(), usual, *(each.rewrites for each in whole[:FINALISTS])])))
+    floats = search.best(_is(FLOAT32))
     if middle(search.screened[whole[0].path]) * FASTER > middle(search.screened[floats[0].path]):
         search.try_float_layers(whole[0], floats[0])
     mixed = search.best(lambda each: bool(each.order.float_layers), needed=False)
@@ -83,7 +87,7 @@ class _Search:
             self._keep(good, self.measure.screen([each.path for each in good]), self.screened)
 
     def best(self, wanted: Callable[[Candidate], bool], needed: bool = True) -> list[Candidate]:
-        """The candidates that were measured, the cheapest first. Raises CheckFailedError for none that is ``needed``."""
+        """Those that were measured, the cheapest first. Raises CheckFailedError for none where some are ``needed``."""
         some = [each for each in self.tried if wanted(each)]
         known = [each for each in some if each.path in self.screened]
         if needed and not known:
@@ -108,8 +112,8 @@ class _Search:
             costs = [self._cost(before[place]), self._cost(after[place])]
             if costs[0] is not None and costs[1] is not None:
                 known[place] = Cut(costs[0], costs[1])
-        ends = (middle(self.screened[each.path]) for each in (whole, floating))
-        kept = named(layers, best_stretches(len(layers), *ends, known))
+        quantized, real = (middle(self.screened[each.path]) for each in (whole, floating))
+        kept = named(layers, best_stretches(len(layers), quantized, real, known))
         kept = kept if len(kept) < len(layers) else ()
         mixed = [Order("tflite", STATIC_W8A8, names, float_layers=some)
                  for names in (whole.rewrites, floating.rewrites) for some in (kept, *self._cheapest(before, after))
@@ -177,9 +181,10 @@ class _Search:
 
     def _trial(self, each: Candidate, runs: Runs, chosen: bool) -> Trial:
         artifact = each.artifact
+        known = (each.order.float_layers, None, None)
+        kept, size, digest = known if artifact is None else (artifact.float_layers, artifact.bytes, artifact.sha256)
         return Trial(
-            each.order.recipe.name, each.rewrites, each.order.float_layers if artifact is None else artifact.float_layers,
-            None if artifact is None else artifact.bytes, None if artifact is None else artifact.sha256,
+            each.order.recipe.name, each.rewrites, kept, size, digest,
             self.screened.get(each.path, ()), runs, each.failure or self.failed.get(each.path), chosen,
         )  # fmt: skip
 

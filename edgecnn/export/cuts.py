@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-MOST_CUTS = 12
+MOST_CUTS = 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def best_stretches(layers: int, quantized: float, floating: float, known: Mappin
     # The least cost, beyond that of int8, to arrive at each place in int8 and in float32, and the stretches so far.
     int8: tuple[float, list[tuple[int, int]]] = (0.0, [])
     real: tuple[float, list[tuple[int, int]]] = (0.0, [(0, 0)])
-    for place, after in zip(places, places[1:], strict=False):
+    for place, after in pairwise(places):
         fee = conversion[place]
         if place > 0:
             enter = (int8[0] + fee, [*int8[1], (place, place)])
