@@ -72,7 +72,7 @@ def test_the_chosen_files_their_costs_and_why_are_in_the_bundle_and_printed(
         "cortex-a72", "instructions", "Cortex-A72", ("the wind blew",),
     )  # fmt: skip
     assert manifest.passes == ("flatten_order",)
-    assert [each.sha256 for each in record.trials if each.chosen] == [each.sha256 for each in manifest.artifacts]
+    assert {each.sha256 for each in record.trials if each.chosen} == {each.sha256 for each in manifest.artifacts}
     kept = [each.float_layers for each in record.trials if each.float_layers]
     assert kept[:2] == [("conv1", "conv2"), ("fc1", "fc2", "fc3")]
     assert all(path.is_file() is False for group in scripted.screened for path in group)
