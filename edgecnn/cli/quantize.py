@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import click
 
-from edgecnn.cli.bundling import passes_option, run, weights_option
+from edgecnn.cli.bundling import passes_option, run, split_names, weights_option
+from edgecnn.cli.made_for import check_target
 from edgecnn.cli.max_drop import float_options, way_to_layers
 from edgecnn.cli.options import (
     broken_option,
@@ -73,6 +74,11 @@ class Calibration(click.ParamType):
     help="Bring the channels of neighbouring layers to one size first; exact, without data.",
 )
 @float_options
+@click.option(
+    "--for", "target", metavar="TARGET",
+    help="Choose the passes, and layers to keep float32 where that helps, by what they cost on x86, cortex-a53, "
+    "cortex-a72, cortex-a76 (instructions, emulated), ssh://[USER@]HOST[:PORT], or auto: this machine.",
+)  # fmt: skip
 @qat_options
 @out_option
 @force_option
@@ -84,6 +90,7 @@ def command(
     *,
     recipe: str,
     equalize: bool,
+    target: str | None,
     qat: bool,
     qat_weights: str | None,
     max_drop: float | None,
@@ -104,4 +111,8 @@ def command(
         qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
     )
     search = way_to_layers(max_drop, options, chosen)
-    run(recipe=chosen, equalize=equalize, trained=trained, search=search, force=force, **options)
+    if target is not None:
+        given = {name: options[name] is not None for name in ("passes", "float_layers")}
+        given |= {"max_drop": max_drop is not None, "equalize": equalize}
+        check_target(target, chosen, given, split_names(options["formats"]), trained is not None)
+    run(recipe=chosen, equalize=equalize, trained=trained, search=search, force=force, target=target, **options)

@@ -86,12 +86,11 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
         say(f"making and checking {file}")
         started = time.monotonic()
         try:
-            drafts[file] = make(order, source)
+            drafts[file], artifact = make_and_check(order, file, source, folder, image)
             notes = notes_of(drafts[file])
             for note in notes - told:
                 say(note)
             told |= notes
-            artifact = _pass_parity(file, drafts[file], source, folder, image)
             result = Judged(order, file, 0.0, artifact, rewrites=drafts[file].rewrites)
         except (CheckFailedError, BadFileError, MissingExtraError) as error:
             (folder / file).unlink(missing_ok=True)
@@ -113,6 +112,15 @@ def notes_of(draft: Draft) -> set[str]:
     floats = float_operations(draft.graph)
     listed = f"float operations, which have no int8 kernel: {', '.join(floats)}" if floats else ""
     return {note for note in (lost(draft.graph), listed) if note}
+
+
+def make_and_check(order: Order, file: str, source: Source, folder: Path, image: Image) -> tuple[Draft, Artifact]:
+    """Make one file, called ``file``, in ``folder`` and hold it against PyTorch; nothing is scored.
+
+    Raises CheckFailedError, BadFileError or MissingExtraError, and may then leave the file.
+    """
+    draft = make(order, source)
+    return draft, _pass_parity(file, draft, source, folder, image)
 
 
 def comparison(judged: list[Judged], file: str) -> Comparison | None:

@@ -19,7 +19,7 @@ from edgecnn.quantize.floats import float_nodes, is_quantized
 from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, shape_of, source_of
 from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
 from edgecnn.quantize.lower import IS_TENSOR
-from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
+from edgecnn.quantize.passes.columns import GroupColumns, UngroupColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
 from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import (
@@ -39,7 +39,7 @@ FIXED: dict[type, Affine] = {
     nn.Tanh: Affine(1 / 128, 0), nn.Sigmoid: Affine(1 / 256, -128), UnitClamp: Affine(1 / 255, -128),
 }  # fmt: skip
 SHARES_INPUT = (
-    nn.AvgPool2d, nn.MaxPool2d, ZeroPad, FlattenChannelsLast, PairColumns, UnpairColumns, ChannelShuffle, Slice,
+    nn.AvgPool2d, nn.MaxPool2d, ZeroPad, FlattenChannelsLast, GroupColumns, UngroupColumns, ChannelShuffle, Slice,
     Reshape, Permute,
 )  # fmt: skip
 OWN_RANGE = (QuantizedConv2d, QuantizedLinear, GlobalMean, nn.Hardswish, nn.LeakyReLU, nn.GELU)

@@ -12,7 +12,7 @@ from edgecnn.export import converted, onnx, tflite
 from edgecnn.export.drafts import Order, make, orders
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.passes.columns import PairColumns
+from edgecnn.quantize.passes.columns import GroupColumns
 from edgecnn.quantize.recipe import FLOAT32, QUANTIZED, STATIC_W4A8, STATIC_W8A8, parse
 from edgecnn.quantize.simulate import Mode, set_mode
 from tests import nets
@@ -88,9 +88,9 @@ def test_passes_are_the_defaults_unless_chosen(recipe, graphs):
     assert make(Order("tflite", recipe, ("pair_columns",)), source).rewrites == ("pair_columns",)
     assert make(Order("tflite", recipe, ()), source).rewrites == ()
     default, chosen, none = ({type(part) for part in each.modules()} for each in graphs)
-    assert (PairColumns in default) == ("pair_columns" in passes.defaults(recipe))
-    assert PairColumns in chosen
-    assert PairColumns not in none
+    assert (GroupColumns in default) == ("pair_columns" in passes.defaults(recipe))
+    assert GroupColumns in chosen
+    assert GroupColumns not in none
 
 
 def test_other_formats_take_the_plain_graph():

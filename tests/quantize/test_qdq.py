@@ -15,7 +15,7 @@ from edgecnn.quantize import passes
 from edgecnn.quantize.floats import float_layers_of
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import borders_of, boundaries_of, float_operations, insert_quantizers
-from edgecnn.quantize.recipe import STATIC_W4A8
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8
 from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, weight_bits
 from tests import nets, own_nets
 
@@ -82,7 +82,7 @@ def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own()
 
 def test_rewritten_pools_have_a_range_of_their_own_and_moved_pixels_have_not():
     net = named(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), pool=nn.AvgPool2d(2), flat=nn.Flatten(), fc=nn.Linear(36, 5))
-    assert order(quantized(net, passes.PASSES)) == [
+    assert order(quantized(net, passes.defaults(STATIC_W8A8))) == [
         "<input_1>", "conv_pair", "<input_1>", "conv", "relu", "<relu>", "conv_unpair", "<relu>", "pool", "<pool>",
         "flat_channels_last", "<pool>", "fc", "<fc>",
     ]  # fmt: skip
