@@ -38,7 +38,6 @@ MODELS = {
     STATIC_W8A8.name: ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8"),
     STATIC_W4A8.name: ("depth_res", "resnet8"),
 }
-SETTINGS = {STATIC_W8A8.name: (), STATIC_W4A8.name: ("--epochs", "4")}
 SEEDS = (0, 1, 2)
 FAST = ("--compile", "--precision", "bfloat16")
 HEADERS = (
@@ -76,7 +75,7 @@ def run(model: str, seed: int, folder: Path, recipe: str = STATIC_W8A8.name) -> 
     """Train, or go on with, one model and seed below ``folder``, and hold its file against its simulation."""
     start = model if recipe == STATIC_W8A8.name else f"{model}-{recipe}"
     place, bundle = (folder / f"{start}-{seed}{part}" for part in ("", "-bundle"))
-    words = ["--qat", "--seed", str(seed), *SETTINGS[recipe], *FAST, "--run", str(place), "--out", str(bundle)]
+    words = ["--qat", "--seed", str(seed), *FAST, "--run", str(place), "--out", str(bundle)]
     words += ["--resume"] if (place / CHECKPOINT).exists() else []
     document = _quantized(folder / f"{start}-{seed}.json", model, recipe, *words)
     shipped = checkpoint.shipped(model, "cifar10")
