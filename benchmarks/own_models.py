@@ -57,6 +57,7 @@ MODELS = (
 USUAL = (8, 2e-3)
 SETTINGS = {
     "torchvision:squeezenet1_1": (16, 5e-4),
+    "torchvision:shufflenet_v2_x0_5": (24, 3e-3),
     "timm:convnext_atto": (12, 1e-3),
 }
 HEADERS = (

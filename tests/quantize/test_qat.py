@@ -238,9 +238,9 @@ def test_a_model_from_outside_is_the_same_after_training_was_saved(kind: type[nn
     pictures = nets.images(16, (32, 32, 3))
     graph = ptq.calibrate(model, own_nets.ARGUMENTS, [pictures], lasting)
     with torch.no_grad():
-        for tensor in graph.parameters():
-            if tensor.requires_grad:
-                tensor *= 1.01
+        for parameter in graph.parameters():
+            if parameter.requires_grad:
+                parameter.mul_(1.01)
     wanted = predictor(graph)(pictures)
     header = Header("x.py:f", own_nets.ARGUMENTS, "d", tuple("abcd"), {}, quantization={"rewrites": list(rewrites)})
     result = Trained(header, graph.state_dict(), Path("w.safetensors"))
