@@ -50,6 +50,17 @@ def is_relu(graph_module: fx.GraphModule, node: fx.Node) -> bool:
     return isinstance(module_of(graph_module, node), _RELUS) or node.target in (F.relu, torch.relu)
 
 
+def mark_batchnorm(layer: nn.Module) -> nn.Module:
+    """Note that a BatchNorm was folded into ``layer``, or into one that it stands for."""
+    layer.edgecnn_held_batchnorm = True  # type: ignore[assignment]
+    return layer
+
+
+def held_batchnorm(layer: nn.Module) -> bool:
+    """True for a layer that ``mark_batchnorm`` was told of."""
+    return bool(getattr(layer, "edgecnn_held_batchnorm", False))
+
+
 def add_module(graph_module: fx.GraphModule, wanted: str, module: nn.Module) -> str:
     """Add a submodule under the name ``wanted``, or that with a number after it where it is taken; gives the name."""
     name, number = wanted, 1

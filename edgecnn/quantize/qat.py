@@ -1,8 +1,9 @@
 """Quantization-aware training: the QDQ graph of PTQ, trained on, so that weights and ranges suit each other.
 
-BatchNorm is folded before the first step and stays folded. The ranges of activations start as calibration found them
-and follow the batches; in the second part of the training they stay, so that the weights settle on fixed grids. The
-scales of weights follow the weights. What is kept is the moving average of all of it, weights and ranges alike.
+The ranges of activations start as calibration found them and follow the batches, and BatchNorm is live; in the second
+part of the training ranges stay and BatchNorm is folded with its running statistics, so that the weights settle on
+fixed grids. The scales of weights follow the weights. What is kept is the moving average of all of it, weights and
+ranges alike.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, fx, nn
 
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
-from edgecnn.data.augment import Augmentation
+from edgecnn.data.augment import Augmentation, to_input
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.quantize import passes, ptq
+from edgecnn.quantize.batchnorm import fold_batchnorm_again, unfold_batchnorm
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
 from edgecnn.quantize.recipe import STATIC_W8A8
@@ -160,11 +163,16 @@ def train(
         normalization=header.normalization, command=command,
     )  # fmt: skip
 
+    calibrating = list(images)
+
     def build() -> nn.Module:
-        return ptq.calibrate(model, header.arguments, images, _lasting(chosen))
+        graph_module = ptq.calibrate(model, header.arguments, calibrating, _lasting(chosen))
+        unfold_batchnorm(graph_module, (to_input(torch.from_numpy(batch)) for batch in calibrating))
+        return graph_module
 
     def before_epoch(state: State, epoch: int) -> None:
         set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)
 
-    run(Task(start, build, before_epoch), data, recipe, out, device=device, resume=resume, force=force)
+    task = Task(start, build, before_epoch, fold_batchnorm_again)
+    run(task, data, recipe, out, device=device, resume=resume, force=force)
     return Trained.load(out / WEIGHTS, model, header)

@@ -17,6 +17,7 @@ from edgecnn.models import ModelArguments
 from edgecnn.quantize.graph import (
     add_module,
     finish,
+    mark_batchnorm,
     module_of,
     only_user,
     propagate_shapes,
@@ -52,7 +53,7 @@ def fold_batchnorm(graph_module: fx.GraphModule) -> None:
         elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and len(before.users) == 1:
             layer = module_of(graph_module, before)
             if isinstance(layer, nn.Conv2d):
-                graph_module.set_submodule(str(before.target), fuse_conv_bn_eval(layer, module))
+                graph_module.set_submodule(str(before.target), mark_batchnorm(fuse_conv_bn_eval(layer, module)))
             elif isinstance(layer, nn.Linear) and isinstance(module, nn.BatchNorm1d):
                 graph_module.set_submodule(str(before.target), fuse_linear_bn_eval(layer, module))
             else:

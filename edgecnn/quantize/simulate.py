@@ -200,23 +200,28 @@ class _QuantizedWeight(nn.Module):
             self.register_buffer("exported_zeros", zeros, persistent=False)
             self.register_buffer("exported_weight", stored, persistent=False)
 
+    def folded_weight(self) -> Tensor:
+        """The weight in float, as it is quantized."""
+        return self.weight
+
     def weight_scales(self) -> Tensor:
         """float32 [out channels]: the largest magnitude of each channel over 127."""
-        weight = self.weight.detach()
+        weight = self.folded_weight().detach()
         largest = weight.abs().amax(dim=tuple(range(1, weight.dim()))).clamp(min=SMALLEST_SCALE)
         return torch.maximum(largest / WEIGHT_QMAX, self.smallest_scales)
 
     def quantized_weight(self) -> Tensor:
         """The weight as the mode says."""
+        weight = self.folded_weight()
         if self.mode is Mode.OBSERVE:
-            return self.weight
+            return weight
         if self.mode in TRAINED:
-            scales = self.weight_scales().view(-1, *[1] * (self.weight.dim() - 1))
-            return straight_through(self.weight, scales, -WEIGHT_QMAX, WEIGHT_QMAX)
+            scales = self.weight_scales().view(-1, *[1] * (weight.dim() - 1))
+            return straight_through(weight, scales, -WEIGHT_QMAX, WEIGHT_QMAX)
         if self.mode is Mode.SIMULATE:
             scales = self.weight_scales()
             zeros = torch.zeros_like(scales, dtype=torch.int32)
-            return torch.fake_quantize_per_channel_affine(self.weight, scales, zeros, 0, -WEIGHT_QMAX, WEIGHT_QMAX)
+            return torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -WEIGHT_QMAX, WEIGHT_QMAX)
         grid = _weight_grid(self.exported_scales, self.exported_zeros)
         if self.mode is Mode.ONNX:
             return _ops.dequantize_per_channel(self.exported_weight, *grid)

@@ -30,16 +30,22 @@ def _nothing(state: State, epoch: int) -> None:
     pass
 
 
+def _as_it_is(model: nn.Module) -> nn.Module:
+    return model
+
+
 @dataclass(frozen=True)
 class Task:
     """What a run trains: ``build`` gives the model as it is before the first step, ``header`` says what it is.
 
-    ``before_epoch`` is told the state and the epoch, counted from 0, before each.
+    ``before_epoch`` is told the state and the epoch, counted from 0, before each. ``finish`` gets the averaged model
+    after the last and gives, in its place, what is scored and kept.
     """
 
     header: Header
     build: Callable[[], nn.Module]
     before_epoch: Callable[[State, int], None] = _nothing
+    finish: Callable[[nn.Module], nn.Module] = _as_it_is
 
 
 def train(
@@ -115,11 +121,12 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
                 progress.epoch(row)
 
             kind, judges = ("test", data.test) if held is None else ("validation", held)
-            metrics = {"train_loss": curve[-1]["loss"]} | _final_score(kind, state.result, judges, place)
+            result = task.finish(state.result)
+            metrics = {"train_loss": curve[-1]["loss"]} | _final_score(kind, result, judges, place)
             training = {"seconds": round(state.seconds, 1), "epochs": state.epoch, **_machine(place, processes)}
             done = replace(header, metrics=metrics, training=training)
             if processes.first:
-                folder.save_weights(done, state)
+                folder.save_weights(done, result)
             processes.wait()
     return done
 
