@@ -174,6 +174,8 @@ def load_source(
     if foreign:
         if weights is None:
             say(f"no --weights: taking those that {model} gives the model")
+        if image is None and data not in registry.names():
+            say(f"no --image-size: images are brought to {_size(dataset.image)}, whatever {model} was trained on")
         network, header = foreign_weights(model, weights, dataset, normalization)
     else:
         network, header = loaded or find_weights(model, dataset)

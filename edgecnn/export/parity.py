@@ -44,7 +44,10 @@ def check_float(name: str, logits: np.ndarray, reference: np.ndarray, blame: Bla
             f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images (at most {allowed:.2g}, "
             f"with logits up to {largest:.2g}); {blame()}"
         )
-    return {"images": len(logits), "max_logit_difference": difference, "allowed_logit_difference": allowed}
+    return {
+        "images": len(logits), "max_logit_difference": difference, "largest_logit": largest,
+        "allowed_logit_difference": allowed,
+    }  # fmt: skip
 
 
 def check_quantized(
