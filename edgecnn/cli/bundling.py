@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from edgecnn.cli import max_drop
+from edgecnn.cli.made_for import choose_for, measure_on
+from edgecnn.cli.made_for import text as made_for_text
 from edgecnn.cli.options import print_json
 from edgecnn.errors import CheckFailedError, UsageError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from edgecnn.models import Normalization
     from edgecnn.quantize.qat import Trained
     from edgecnn.quantize.recipe import Recipe
+    from edgecnn.runtime.made_for import MadeFor
 
 RECORDED_ALREADY = "--mean and --std are recorded with these weights already; leave them away"
 weights_option = click.option(
@@ -64,14 +67,17 @@ def run(
     out: Path | None,
     force: bool,
     as_json: bool,
+    equalize: bool = False,
     trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
     float_layers: str | None = None,
     search: Callable[[Order, Source], Outcome] | None = None,
+    target: str | None = None,
 ) -> None:
     """Everything after the options of ``quantize`` and ``export`` are read.
 
     ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen, and
-    ``search`` the layers of the TFLite file that are to stay float32.
+    ``search`` the layers of the TFLite file that are to stay float32. ``target`` is what the TFLite files are made
+    for; check_target let it pass.
     """
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import check_layers, orders
@@ -83,9 +89,14 @@ def run(
     rewrites = None if passes is None else tuple(split_names(passes))
     kept = tuple(split_names(float_layers or ""))
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE, kept)
+    if equalize:
+        if recipe.weight_bits > 8:
+            raise UsageError(f"--equalize is for recipes with weights of 8 bits or less, not for {recipe.name}")
+        wanted = [order.equalized() for order in wanted]
     if out is not None:
         refuse_existing(out, force)
     own = normalization_from(mean, std)
+    measure = None if target is None else measure_on(target, say)
     if calibration == "synthetic":
         if trained is not None:
             raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
@@ -98,19 +109,27 @@ def run(
     if trained is not None or search is not None:
         refuse_existing(folder, force)
     if trained is not None:
-        source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
+        chosen = next(order.rewrites for order in wanted if order.recipe is recipe)
+        source = replace(source, trained=trained(source, defaults(recipe) if chosen is None else chosen))
     outcome = None
     if search is not None:
         wanted, outcome = max_drop.with_layers(wanted, source, search, as_json)
-    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
+    made_for = None
+    if target is not None and measure is not None:
+        refuse_existing(folder, force)
+        choice = choose_for(target, measure, source)
+        wanted, made_for = [choice.of(order) for order in wanted], choice.made_for
+    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, made_for=made_for)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
         found = {} if outcome is None else {"max_drop": max_drop.document(outcome)}
-        print_json(document(judged, recipe, source, folder) | found)
+        print_json(document(judged, recipe, source, folder, made_for) | found)
     else:
         click.echo(text(judged, source, folder))
         if outcome is not None:
             click.echo("\n" + max_drop.text(outcome, model))
+        if made_for is not None:
+            click.echo("\n" + made_for_text(made_for, wanted[0].file(source.header.model)))
     if outcome is not None:
         max_drop.check_proven(outcome, judged)
     if failures:
@@ -155,6 +174,8 @@ def load_source(
     if foreign:
         if weights is None:
             say(f"no --weights: taking those that {model} gives the model")
+        if image is None and data not in registry.names():
+            say(f"no --image-size: images are brought to {_size(dataset.image)}, whatever {model} was trained on")
         network, header = foreign_weights(model, weights, dataset, normalization)
     else:
         network, header = loaded or find_weights(model, dataset)
@@ -216,13 +237,16 @@ def _size(image: tuple[int, ...] | None) -> str:
     return "x".join(map(str, image or ()))
 
 
-def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
+def document(
+    judged: list[Judged], recipe: Recipe, source: Source, folder: Path, made_for: MadeFor | None = None
+) -> dict[str, Any]:
     """The JSON document; accuracies and agreements are shares 0 to 1, changes are points.
 
     ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
     Without a data set accuracies are null, and agreement and ``sqnr_db`` are against PyTorch's float model on
     ``images`` synthetic images.
-    ``qat`` is there where weights were trained: how, and the file they are in.
+    ``qat`` is there where weights were trained: how, and the file they are in. ``made_for`` is there where the files
+    were chosen for a target, as in the manifest.
     """
     from edgecnn.export.judge import comparison
 
@@ -261,6 +285,8 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
     }
     if source.trained is not None and source.qat is not None:
         result["qat"] = asdict(source.qat) | {"weights": str(source.trained.source)}
+    if made_for is not None:
+        result["made_for"] = asdict(made_for)
     if recipe.name != "float32":
         main = next(row for row in rows if row["recipe"] == recipe.name)
         result |= {"quantized": main, "agreement": main.get("agreement")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import fx, nn
@@ -17,11 +17,15 @@ from edgecnn.models import ModelArguments, short_name
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.floats import float_layers_of, float_nodes, layer_names
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8, STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import Mode, set_mode
 from edgecnn.runtime.manifest import FORMATS
 
 SUFFIXES = {"tflite": ".tflite", "torchscript": ".torchscript", "onnx": ".onnx"}
+
+# Both were tried: ONNX Runtime 1.32 unpacks 4-bit weights again for each image and multiplies in float, five times as
+# slow as with 8 bits.
+_NO_KERNELS = "ONNX Runtime computes layers of 4-bit weights in float, and TorchScript has no such layers"
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,9 @@ class Draft:
 class Order:
     """A file to make: a format, a recipe, and what may be chosen of each.
 
-    ``rewrites`` None means the default passes of the recipe; ``engine`` is the quantized engine of TorchScript;
-    ``float_layers`` are the layers that recipe static_w8a8 leaves float32.
+    ``rewrites`` None means the default passes of the recipe; other formats than TFLite take only EQUALIZE of them.
+    ``engine`` is the quantized engine of TorchScript; ``float_layers`` are the layers that a quantized file leaves
+    float32.
     """
 
     format: str
@@ -57,6 +62,11 @@ class Order:
     rewrites: tuple[str, ...] | None = None
     engine: str = torchscript.DEFAULT_ENGINE
     float_layers: tuple[str, ...] = ()
+
+    def equalized(self) -> Order:
+        """The same, with the weights equalized first."""
+        chosen = passes.defaults(self.recipe) if self.rewrites is None else self.rewrites
+        return replace(self, rewrites=tuple(dict.fromkeys((passes.EQUALIZE, *chosen))))
 
     def file(self, model: str) -> str:
         """File name: model, whole recipe name, suffix of the format."""
@@ -92,7 +102,8 @@ def orders(
             if recipe is not FLOAT32 and (name == "tflite" or recipe is STATIC_W8A8):
                 found.append(Order(name, recipe, rewrites, engine, float_layers))
     if all(order.recipe is not recipe for order in found):
-        raise UsageError(f"recipe {recipe.name} exists only as tflite; add tflite to the formats")
+        reason = f": {_NO_KERNELS}" if recipe is STATIC_W4A8 else ""
+        raise UsageError(f"recipe {recipe.name} exists only as tflite{reason}; add tflite to the formats")
     return found
 
 
@@ -112,8 +123,8 @@ def make(order: Order, source: Source) -> Draft:
 
 def _tflite(order: Order, source: Source) -> Draft:
     rewrites = rewrites_of(order, source)
-    if order.recipe is STATIC_W8A8:
-        graph = simulation(source, rewrites, order.float_layers)
+    if order.recipe.simulated:
+        graph = simulation(source, rewrites, order.recipe, order.float_layers)
         least = MIN_AGREEMENT if source.trained is None else MIN_TRAINED_AGREEMENT
         content = tflite.convert_quantized(graph, source.arguments)
         return Draft(
@@ -131,38 +142,55 @@ def rewrites_of(order: Order, source: Source) -> tuple[str, ...]:
     """The passes of a TFLite file: as ordered, or those it was trained for, or the recipe's own."""
     if order.rewrites is not None:
         return order.rewrites
-    if source.trained is not None and order.recipe is STATIC_W8A8:
+    if source.trained is not None and order.recipe.simulated:
         return source.trained.rewrites
     return passes.defaults(order.recipe)
 
 
-def simulation(source: Source, rewrites: tuple[str, ...], float_layers: tuple[str, ...] = ()) -> fx.GraphModule:
-    """The QDQ graph of recipe static_w8a8: trained where the source has it, otherwise calibrated."""
+def simulation(
+    source: Source, rewrites: tuple[str, ...], recipe: Recipe, float_layers: tuple[str, ...] = ()
+) -> fx.GraphModule:
+    """The QDQ graph of ``recipe``: trained where the source has it, otherwise calibrated."""
     if source.trained is not None:
         return source.trained.graph(source.model, rewrites, float_layers)
-    return ptq.calibrate(source.model, source.arguments, source.calibration_batches(), rewrites, float_layers)
+    images = source.calibration_batches()
+    return ptq.calibrate(source.model, source.arguments, images, rewrites, recipe, float_layers=float_layers)
 
 
 def _onnx(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
         content = onnx.convert_float(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
-    rewrites = () if source.trained is None else source.trained.lasting_rewrites
-    graph = simulation(source, rewrites, order.float_layers)
+    rewrites = _portable(order) if source.trained is None else source.trained.lasting_rewrites
+    graph = simulation(source, rewrites, order.recipe, order.float_layers)
     content = onnx.convert_quantized(graph, source.arguments)
     set_mode(graph, Mode.ONNX)  # it rounds averages as ONNX Runtime does, and the simulation as LiteRT
-    return Draft(order.format, order.recipe, content, predictor(graph), float_layers=float_layers_of(graph))
+    return Draft(
+        order.format, order.recipe, content, predictor(graph), rewrites=_portable(order),
+        float_layers=float_layers_of(graph),
+    )  # fmt: skip
 
 
 def _torchscript(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
         content = torchscript.convert(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
-    trained = source.trained
-    graph = fold(source.model, source.arguments) if trained is None else trained.float_graph(source.model)
+    graph = fold(source.model, source.arguments)
+    if source.trained is None:
+        graph = passes.apply(graph, _portable(order), source.arguments)
+    else:
+        graph = source.trained.float_graph(source.model)
     kept = layer_names(graph, float_nodes(graph, order.float_layers))
     images = source.calibration_batches()
     quantized = torchscript.quantize(graph, source.arguments, images, order.engine, order.float_layers)
     content = torchscript.convert(quantized, source.arguments)
     reference = torchscript.predictor(quantized, order.engine)
-    return Draft(order.format, order.recipe, content, reference, engine=order.engine, float_layers=kept)
+    return Draft(
+        order.format, order.recipe, content, reference, rewrites=_portable(order), engine=order.engine,
+        float_layers=kept,
+    )  # fmt: skip
+
+
+def _portable(order: Order) -> tuple[str, ...]:
+    """The rewrites of an order that are not for TFLite's kernels alone."""
+    return tuple(name for name in order.rewrites or () if name == passes.EQUALIZE)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from edgecnn.errors import CheckFailedError
 
 _OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 LAYER_OPERATIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -96,6 +99,31 @@ class TFLiteGraph:
                 self._scales(weight),
                 self._scales(bias) if bias >= 0 else np.empty(0),
             )
+
+    def halve_weights(self, names: Collection[str]) -> None:
+        """Store the int8 tensors called ``names`` as INT4, two values to a byte, the first in the lower half.
+
+        Raises CheckFailedError, and changes nothing, for a name that no tensor has and for values that do not fit.
+        """
+        found = {tensor.name.decode(): index for index, tensor in enumerate(self.subgraph.tensors)}
+        lost = [name for name in names if name not in found]
+        if lost:
+            raise CheckFailedError(f"the converted file has no tensor '{lost[0]}' to store in 4 bits")
+        values = {name: self._constant(found[name]) for name in names}
+        wide = [
+            name for name, each in values.items() if each.dtype != np.int8 or np.abs(each, dtype=np.int16).max() > 7
+        ]
+        if wide:
+            raise CheckFailedError(f"the values of '{wide[0]}' in the converted file do not fit into 4 bits")
+        for name, each in values.items():
+            tensor = self.subgraph.tensors[found[name]]
+            old = tensor.buffer
+            buffer = schema.BufferT()
+            buffer.data = pack(each)
+            self.model.buffers.append(buffer)  # a new one: the old may be shared
+            tensor.buffer, tensor.type = len(self.model.buffers) - 1, schema.TensorType.INT4
+            if all(other.buffer != old for other in self.subgraph.tensors):
+                self.model.buffers[old].data = None
 
     def take_out(self, name: str) -> None:
         """Remove every operation called ``name``, each of one input: what it gave is what it took.
@@ -200,6 +228,8 @@ class TFLiteGraph:
             schema.TensorType.INT64: np.int64,
         }
         data = self.model.buffers[tensor.buffer].data
+        if tensor.type == schema.TensorType.INT4:
+            return unpack(np.asarray(data, np.uint8), tensor.shape)
         if data is None:
             return np.empty(0, kinds[tensor.type])
         return np.frombuffer(bytes(data), kinds[tensor.type]).reshape(tensor.shape)
@@ -208,3 +238,19 @@ class TFLiteGraph:
         quantization = self.subgraph.tensors[index].quantization
         scale = None if quantization is None else quantization.scale
         return np.empty(0) if scale is None else np.asarray(scale, np.float64)
+
+
+def pack(values: np.ndarray) -> np.ndarray:
+    """Integers in -8..7 as uint8 [half as many, rounded up]: two to a byte, the first in the lower four bits."""
+    flat = values.astype(np.uint8).reshape(-1) & 15
+    flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8))
+    packed: np.ndarray = flat[0::2] | flat[1::2] << 4
+    return packed
+
+
+def unpack(packed: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The inverse of ``pack``, as int8 of a shape."""
+    signed = packed.view(np.int8)
+    both = np.stack([signed << 4 >> 4, signed >> 4], axis=1).reshape(-1)
+    values: np.ndarray = both[: math.prod(shape)].reshape(shape)
+    return values

@@ -29,7 +29,7 @@ from edgecnn.measure.stats import Interval
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.floats import layer_names
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.recipe import FLOAT32
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.quantize.sensitivity import Build, Effect, Harm, Layers, Yardstick, fewest, rank
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
@@ -162,9 +162,11 @@ def _builder(source: Source, rewrites: tuple[str, ...]) -> Build:
     trained = source.trained
     if trained is not None:
         return lambda floats: trained.graph(source.model, rewrites, floats)
-    ranges = simulation(source, rewrites)
+    ranges = simulation(source, rewrites, STATIC_W8A8)
     images = list(source.calibration_batches())
-    return lambda floats: ptq.calibrate(source.model, source.arguments, images, rewrites, floats, ranges)
+    return lambda floats: ptq.calibrate(
+        source.model, source.arguments, images, rewrites, float_layers=floats, ranges=ranges
+    )
 
 
 @dataclass

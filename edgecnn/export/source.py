@@ -34,7 +34,7 @@ class Source:
     """``model`` in evaluation mode, the header of its weights, and the data set it is calibrated and judged on.
 
     ``calibration_images`` of the training images give the ranges; test images are only ever scored on. With
-    ``trained``, recipe static_w8a8 takes its weights, and but for TorchScript its ranges, instead.
+    ``trained``, its recipe takes its weights, and but for TorchScript its ranges, instead.
 
     Without a data set, see ``without_data``, ``dataset`` holds images made from the model and nothing to score on, and
     ``held_out`` uint8 [n, height, width, channels] are others, on which files are compared with the float model.

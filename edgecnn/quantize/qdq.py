@@ -19,8 +19,9 @@ from edgecnn.quantize.floats import float_nodes, is_quantized
 from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, shape_of, source_of
 from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
 from edgecnn.quantize.lower import IS_TENSOR
-from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
+from edgecnn.quantize.passes.columns import GroupColumns, UngroupColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
+from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import (
     ActivationQuantizer,
     Affine,
@@ -38,7 +39,7 @@ FIXED: dict[type, Affine] = {
     nn.Tanh: Affine(1 / 128, 0), nn.Sigmoid: Affine(1 / 256, -128), UnitClamp: Affine(1 / 255, -128),
 }  # fmt: skip
 SHARES_INPUT = (
-    nn.AvgPool2d, nn.MaxPool2d, ZeroPad, FlattenChannelsLast, PairColumns, UnpairColumns, ChannelShuffle, Slice,
+    nn.AvgPool2d, nn.MaxPool2d, ZeroPad, FlattenChannelsLast, GroupColumns, UngroupColumns, ChannelShuffle, Slice,
     Reshape, Permute,
 )  # fmt: skip
 OWN_RANGE = (QuantizedConv2d, QuantizedLinear, GlobalMean, nn.Hardswish, nn.LeakyReLU, nn.GELU)
@@ -49,8 +50,10 @@ PREFIX = "quantizer_"
 FLOAT = "edgecnn.float_operations"  # key in GraphModule.meta
 
 
-def insert_quantizers(graph_module: fx.GraphModule, float_layers: Iterable[str] = ()) -> fx.GraphModule:
-    """Turn a folded graph into a QDQ graph, in place, in OBSERVE mode.
+def insert_quantizers(
+    graph_module: fx.GraphModule, recipe: Recipe = STATIC_W8A8, float_layers: Iterable[str] = ()
+) -> fx.GraphModule:
+    """Turn a folded graph into a QDQ graph of ``recipe``, in place, in OBSERVE mode.
 
     A layer or addition whose only user is a ReLU is quantized after it: the runtime fuses the two. The tensors that
     a concatenation joins, and the result, have one quantizer. ``float_layers`` are modules that stay float32. Raises
@@ -100,7 +103,21 @@ def insert_quantizers(graph_module: fx.GraphModule, float_layers: Iterable[str] 
             quantizer_of[_border(graph_module, quantized, node.name, leaving)] = owner
     _join_concatenated(graph_module, quantizer_of)
     graph_module.meta[FLOAT] = [_described(graph_module, node) for node in nodes if node in floats and _counts(node)]
+    _choose_weight_bits(graph_module, recipe)
     return finish(graph_module)
+
+
+def _choose_weight_bits(graph_module: fx.GraphModule, recipe: Recipe) -> None:
+    """Weights of fewer than 8 bits are for the layers that hold most of them and lose least by it.
+
+    The first and the last layer and depthwise convolutions keep 8: together they are a hundredth of the bytes and
+    most of the loss (``benchmarks/low_bits.py`` measures it), and only at 8 bits does LiteRT's delegate take them.
+    """
+    modules = (module_of(graph_module, node) for node in graph_module.graph.nodes)
+    layers = [module for module in modules if isinstance(module, QuantizedConv2d | QuantizedLinear)]
+    dense = [layer for layer in layers if isinstance(layer, QuantizedLinear) or layer.groups == 1]
+    for layer in dense[1:-1]:
+        layer.weight_bits = recipe.weight_bits
 
 
 def _border(graph_module: fx.GraphModule, node: fx.Node, name: str, users: Iterable[fx.Node]) -> fx.Node:
@@ -283,4 +300,5 @@ def make_room_for_biases(graph_module: fx.GraphModule) -> None:
         if isinstance(layer, QuantizedConv2d | QuantizedLinear) and layer.bias is not None:
             quantizer = module_of(graph_module, node.args[0])
             assert isinstance(quantizer, ActivationQuantizer | AverageQuantizer)
-            layer.smallest_scales = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)
+            smallest = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)
+            layer.smallest_scales = torch.maximum(layer.smallest_scales, smallest)

@@ -18,6 +18,7 @@ from typing import Any
 
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.runtime.files import sha256, write_bytes
+from edgecnn.runtime.made_for import MadeFor
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
 from edgecnn.runtime.records import decode, read_json
 
@@ -215,7 +216,7 @@ class Manifest:
     """The whole of manifest.json. ``recipe`` is that of the bundle's main artifact, ``created`` UTC in ISO 8601.
 
     ``sample`` is null, and no artifact has an accuracy, where the bundle was made without a data set.
-    ``qat`` is null where quantization trained nothing.
+    ``qat`` is null where quantization trained nothing, ``made_for`` where files were not chosen for a target.
 
     Raises UsageError, naming the field, when the parts do not fit together.
     """
@@ -234,6 +235,7 @@ class Manifest:
     files: tuple[FileEntry, ...]
     tools: dict[str, str]
     qat: Qat | None = None
+    made_for: MadeFor | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -269,7 +271,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read ``manifest.json`` of a bundle, also of schema 1, which lacked ``qat``, and 2: ``float_layers``.
+        """Read ``manifest.json`` of a bundle, also of schema 1, which lacked ``qat``, and 2, which lacked more.
 
         Raises BadFileError naming the file and the field.
         """
@@ -292,9 +294,10 @@ def _brought_up(document: dict[str, Any]) -> dict[str, Any]:
     artifacts = document.get("artifacts")
     if not isinstance(artifacts, list) or not all(isinstance(each, dict) for each in artifacts):
         return document
-    if any("float_layers" in each for each in artifacts) or (document["schema"] == 1 and "qat" in document):
+    later = "made_for" in document or any("float_layers" in each for each in artifacts)
+    if later or (document["schema"] == 1 and "qat" in document):
         return document
-    filled = {"schema": SCHEMA, "artifacts": [each | {"float_layers": []} for each in artifacts]}
+    filled = {"schema": SCHEMA, "made_for": None, "artifacts": [each | {"float_layers": []} for each in artifacts]}
     return ({"qat": None} if document["schema"] == 1 else {}) | document | filled
 
 

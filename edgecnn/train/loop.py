@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.measure.machine import read_machine
 from edgecnn.models import ModelArguments, Normalization
+from edgecnn.train.distill import prepared
 from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined
@@ -39,13 +41,15 @@ class Task:
     """What a run trains: ``build`` gives the model as it is before the first step, ``header`` says what it is.
 
     ``before_epoch`` is told the state and the epoch, counted from 0, before each. ``finish`` gets the averaged model
-    after the last and gives, in its place, what is scored and kept.
+    after the last and gives, in its place, what is scored and kept. ``teacher`` is what the recipe's ``distillation``
+    is from.
     """
 
     header: Header
     build: Callable[[], nn.Module]
     before_epoch: Callable[[State, int], None] = _nothing
     finish: Callable[[nn.Module], nn.Module] = _as_it_is
+    teacher: nn.Module | None = None
 
 
 def train(
@@ -99,10 +103,11 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
         curve = folder.resume(header, state) if resume else []
 
         runner = processes.parallel(live, place)
+        teacher = _teacher(task, recipe, place)
         if recipe.compile:
             runner = torch.compile(runner)  # type: ignore[assignment]
         images, labels = (torch.from_numpy(array).to(place) for array in everything(fitted))
-        trainer = Trainer(recipe, processes, state, runner, images, labels)
+        trainer = Trainer(recipe, processes, state, runner, images, labels, teacher)
 
         silent = not processes.first
         with Progress(recipe.epochs, trainer.steps, state.epoch, folder.checkpoint, silent=silent) as progress:
@@ -129,6 +134,16 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
                 folder.save_weights(done, result)
             processes.wait()
     return done
+
+
+def _teacher(task: Task, recipe: TrainRecipe, place: torch.device) -> nn.Module | None:
+    """The task's teacher as it is asked, where the recipe has a use for it."""
+    if recipe.distillation == 0:
+        return None
+    if task.teacher is None:
+        raise UsageError(f"distillation is {recipe.distillation}, but there is no teacher; set it to 0")
+    teacher = prepared(copy.deepcopy(task.teacher)).to(place).to(memory_format=torch.channels_last)
+    return torch.compile(teacher) if recipe.compile else teacher  # type: ignore[return-value]
 
 
 def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Split, Split | None]:

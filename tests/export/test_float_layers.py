@@ -114,7 +114,7 @@ def test_the_artifact_names_them_in_every_format(tmp_path):
 @pytest.mark.parametrize("names", [("conv1",), ("conv2",), ("conv3", "conv2"), ("fc1",)], ids=str)
 def test_functions_and_sums_follow_their_layers(names, tmp_path):
     model, arguments, images = nets.handwritten(), ModelArguments(), nets.images(32)
-    graph = ptq.calibrate(model, arguments, [images], passes.DEFAULTS[STATIC_W8A8.name], names)
+    graph = ptq.calibrate(model, arguments, [images], passes.DEFAULTS[STATIC_W8A8.name], float_layers=names)
     content = tflite.convert_quantized(graph, arguments)
     path = tmp_path / "file.tflite"
     path.write_bytes(content)

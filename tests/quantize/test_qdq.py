@@ -15,7 +15,8 @@ from edgecnn.quantize import passes
 from edgecnn.quantize.floats import float_layers_of
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import borders_of, boundaries_of, float_operations, insert_quantizers
-from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, weight_bits
 from tests import nets, own_nets
 
 ARGUMENTS = ModelArguments()
@@ -23,7 +24,7 @@ ARGUMENTS = ModelArguments()
 
 def quantized(module, names=(), size=(3, 8, 8), floats=()):
     arguments = ModelArguments(10, size[0], size[1:])
-    return insert_quantizers(passes.apply(fold(module.eval()), names, arguments), floats)
+    return insert_quantizers(passes.apply(fold(module.eval()), names, arguments), float_layers=floats)
 
 
 def order(graph_module):
@@ -55,6 +56,17 @@ def test_pools_and_flatten_share_and_a_relu_stays_with_its_layer():
     ]  # fmt: skip
 
 
+def test_weights_of_4_bits_are_for_what_is_neither_first_nor_last_nor_depthwise():
+    folded = passes.apply(fold(nets.untrained("depth_res")), passes.PASSES, ARGUMENTS)
+    bits = weight_bits(insert_quantizers(folded, STATIC_W4A8))
+    wide = ["conv1.point", "pool1", "conv2.depth", "pool2", "conv3.depth", "conv4.depth", "fc3"]
+    assert sorted(name for name, each in bits.items() if each == 8) == sorted(wide)
+    assert sorted(name for name, each in bits.items() if each == 4) == sorted(
+        [f"conv{n}.point" for n in (2, 3, 4)] + [f"res{n}.conv{m}" for n in (2, 3, 4) for m in (1, 2)] + ["fc1", "fc2"]
+    )
+    assert set(weight_bits(quantized(nets.untrained("depth_res"), size=(3, 32, 32))).values()) == {8}
+
+
 def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own():
     graph_module = quantized(named(conv=nn.Conv2d(3, 4, 3), pool=nn.AvgPool2d(2), two=nn.Conv2d(4, 4, 3)))
     after = graph_module.get_submodule("quantizer_pool")
@@ -70,7 +82,7 @@ def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own()
 
 def test_rewritten_pools_have_a_range_of_their_own_and_moved_pixels_have_not():
     net = named(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), pool=nn.AvgPool2d(2), flat=nn.Flatten(), fc=nn.Linear(36, 5))
-    assert order(quantized(net, passes.PASSES)) == [
+    assert order(quantized(net, passes.defaults(STATIC_W8A8))) == [
         "<input_1>", "conv_pair", "<input_1>", "conv", "relu", "<relu>", "conv_unpair", "<relu>", "pool", "<pool>",
         "flat_channels_last", "<pool>", "fc", "<fc>",
     ]  # fmt: skip

@@ -72,7 +72,7 @@ def test_the_layers_around_unlike_channels_come_first():
     heard: list[str] = []
     ranking = rank(
         [(name,) for name in LAYERS],
-        lambda floats: ptq.calibrate(model, arguments, images, (), floats, ranges),
+        lambda floats: ptq.calibrate(model, arguments, images, (), float_layers=floats, ranges=ranges),
         labelled(model),
         heard.append,
     )
@@ -88,10 +88,10 @@ def test_the_layers_around_unlike_channels_come_first():
 def test_given_ranges_are_those_that_would_be_found():
     model, arguments, images = nets.handwritten(), ModelArguments(), [nets.images(32)]
     found = ptq.calibrate(model, arguments, images, ())
-    taken = ptq.calibrate(model, arguments, images, (), (), found)
+    taken = ptq.calibrate(model, arguments, images, (), ranges=found)
     assert found.state_dict().keys() == taken.state_dict().keys()
     assert all(torch.equal(value, taken.state_dict()[name]) for name, value in found.state_dict().items())
-    mixed = ptq.calibrate(model, arguments, images, (), ("conv2",), found)
+    mixed = ptq.calibrate(model, arguments, images, (), float_layers=("conv2",), ranges=found)
     for name, value in mixed.state_dict().items():
         if name.endswith((".low", ".high")):
             assert torch.equal(value, found.state_dict()[name])
