@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import edgecnn
 from tests import tiny_artifacts
@@ -43,7 +44,7 @@ import sys
 blocked = {
     "torch", "torchvision", "torchao", "torch_pruning", "tensorflow", "keras", "jax", "jaxlib", "litert_torch",
     "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "openvino", "executorch",
-    "safetensors", "sklearn", "scipy", "matplotlib", "transformers", "pytest", "jsonschema",
+    "safetensors", "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema",
 }
 class Wall:
     def find_spec(self, name, path=None, target=None):
@@ -120,6 +121,23 @@ def test_a_bundle_is_debugged_where_nothing_heavy_is_installed(tmp_path):
     run = subprocess.run([sys.executable, "-c", BLOCKED + start], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "fully_connected at 1" in run.stdout
+
+
+def test_images_are_classified_where_nothing_heavy_is_installed(tmp_path):
+    folder = tiny_artifacts.bundle(tmp_path / "b")
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.jpg")
+    start = f"""
+before = set(sys.modules)  # some are put there at Python's start
+from edgecnn.cli.main import main
+assert main(['classify', {str(folder)!r}, {str(tmp_path)!r}]) == 0
+files = {{name.partition(".")[0]: getattr(module, "__file__", None) for name, module in sys.modules.items()}}
+print(*sorted(name for name, file in files.items() if "-packages" in str(file) and name not in before))
+"""
+    run = subprocess.run([sys.executable, "-c", BLOCKED + start], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    answer, installed = run.stdout.splitlines()
+    assert answer.startswith(f"{tmp_path / 'x.jpg'}  ")
+    assert set(installed.split()) <= {"PIL", "ai_edge_litert", "click", "edgecnn", "numpy", "tflite_runtime"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=dotted)

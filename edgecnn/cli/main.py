@@ -44,12 +44,14 @@ VERBS = {
     "train": Verb("edgecnn.cli.train:command", "Train a model and save its weights."),
     "quantize": Verb("edgecnn.cli.quantize:command", "Quantize a trained model into a verified bundle for a device."),
     "export": Verb("edgecnn.cli.export:command", "Write a float model as TFLite, TorchScript and ONNX."),
+    "classify": Verb("edgecnn.cli.classify:command", "Tell what is on images, with a bundle."),
     "compare": Verb("edgecnn.cli.compare:command", "Compare two model files or bundles on the same images."),
     "bench": Verb("edgecnn.cli.bench:command", "Measure size, accuracy, latency, memory and energy of files."),
     "profile": Verb("edgecnn.cli.profile:command", "Time a TFLite file operation by operation."),
     "debug": Verb("edgecnn.cli.debug:command", "Tell which layer of a quantized bundle loses what, and why."),
     "compare-runs": Verb("edgecnn.cli.compare_runs:command", "Hold a result file of bench against an older one."),
     "report": Verb("edgecnn.cli.report:command", "Turn results of bench into a page, Markdown or pictures."),
+    "deploy": Verb("edgecnn.cli.deploy:command", "Put a bundle on a board, test it there, and go back if need be."),
     "doctor": Verb("edgecnn.cli.doctor:command", "Tell what works on this machine and how to mend the rest."),
     "models": Verb("edgecnn.cli.models:command", "List the models, and the trained weights that ship with them."),
 }
@@ -57,7 +59,7 @@ VERBS = {
 # Import names that only the extra `train` installs: a light install lacks them, which is no internal error.
 TRAIN_MODULES = {
     "ai_edge_quantizer", "flatbuffers", "litert_torch", "matplotlib", "onnx", "onnxruntime", "onnxscript",
-    "safetensors", "sklearn", "torch", "torch_pruning", "torchao", "torchvision", "tqdm",
+    "safetensors", "sklearn", "timm", "torch", "torch_pruning", "torchao", "torchvision", "tqdm",
 }  # fmt: skip
 
 

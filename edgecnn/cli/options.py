@@ -1,8 +1,8 @@
 """Options that several verbs share, as click decorators, and what ``--json`` promises.
 
 A verb with ``json_option`` gets ``as_json: bool``. When it is true, standard output is kept for the one document
-that ``print_json`` is given: whatever else is written there, by Python, a C library or a child process, goes to
-standard error. Under torchrun, which starts a verb several times, only the first process prints.
+that ``print_json`` is given, or for the lines of ``json_lines``: whatever else is written there, by Python, a C library
+or a child process, goes to standard error. Under torchrun, which starts a verb several times, only the first prints.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 _DOCUMENT = "edgecnn.json"
+_STREAM = "edgecnn.json_stream"
 
 
 def first_process() -> bool:
@@ -33,11 +34,27 @@ def print_json(document: object) -> None:
     click.get_current_context().meta[_DOCUMENT] = json.dumps(document, indent=2, allow_nan=False)
 
 
+def json_lines() -> Callable[[object], None]:
+    """What prints a document on a line of its own, at once; it makes this run one of lines, of which there may be none.
+
+    It raises ValueError and TypeError as print_json does.
+    """
+    meta = click.get_current_context().meta
+    meta[_DOCUMENT] = None
+
+    def write(document: object) -> None:
+        line = (json.dumps(document, allow_nan=False) + "\n").encode()
+        while line:
+            line = line[os.write(meta[_STREAM], line) :]
+
+    return write
+
+
 @contextmanager
 def _stdout_for_json(meta: dict[str, Any]) -> Iterator[None]:
     stream = sys.stdout
     stream.flush()
-    descriptor = os.dup(1)
+    descriptor = meta[_STREAM] = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     try:
@@ -46,7 +63,7 @@ def _stdout_for_json(meta: dict[str, Any]) -> Iterator[None]:
         sys.stdout = stream
         os.dup2(descriptor, 1)
         os.close(descriptor)
-        if _DOCUMENT in meta and first_process():
+        if meta.get(_DOCUMENT) is not None and first_process():
             print(meta[_DOCUMENT])
     if _DOCUMENT not in meta:
         raise RuntimeError("--json was asked for, and the verb ended without print_json()")
@@ -60,8 +77,50 @@ def _start_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool
 
 
 model_option = click.option(
-    "--model", metavar="NAME", required=True, help="The model's name; 'edgecnn models' lists them."
+    "--model",
+    metavar="NAME",
+    required=True,
+    help="A name that 'edgecnn models' lists; torchvision:NAME or timm:NAME; or a function of yours that makes the "
+    "model, as path/to/file.py:FUNCTION or package.module:FUNCTION, which runs that code.",
 )
+
+
+def _image_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
+    if value is None:
+        return None
+    words = value.split("x")
+    if len(words) not in (1, 2, 3) or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise click.BadParameter(f"'{value}' (valid: HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS, such as 48x64 or 48x64x1)")
+    height, width, *channels = map(int, words * 2 if len(words) == 1 else words)
+    return height, width, channels[0] if channels else 3
+
+
+image_option = click.option(
+    "--image-size",
+    "image",
+    metavar="HxW[xC]",
+    callback=_image_size,
+    help="What a folder's images are resized to. Default: that of the weights, or 32x32x3.",
+)
+
+
+def _values(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(word) for word in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"'{value}' (valid: numbers with commas, such as 0.485,0.456,0.406)") from error
+
+
+mean_option = click.option(
+    "--mean",
+    metavar="VALUES",
+    callback=_values,
+    help="The model wants (pixel / 255 - mean) / std; one value, or one for each channel. Default: what the weights "
+    "record, what torchvision or timm say, or edgecnn's own.",
+)
+std_option = click.option("--std", metavar="VALUES", callback=_values, help="With --mean.")
 
 data_option = click.option(
     "--data",

@@ -80,16 +80,18 @@ def way_to_trained(
     TrainRecipe(**given)  # refused here, before the data is read
 
     def train(source: Source, rewrites: tuple[str, ...]) -> Trained:
+        from edgecnn.models import short_name
         from edgecnn.quantize import qat as training
 
         header = source.header
+        name = f"{short_name(header.model)}-{Path(source.dataset.name).name}-qat"
         return training.train(
             source.model,
             header,
             source.dataset,
             source.calibration_batches(),
-            training.settings(header, **given),
-            places.get("run") or Path("runs") / f"{header.model}-{Path(source.dataset.name).name}-qat",
+            training.settings(header, mirrorable=source.dataset.mirrorable, **given),
+            places.get("run") or Path("runs") / name,
             rewrites=rewrites,
             device=places.get("device", "auto"),
             resume=places.get("resume", False),

@@ -8,7 +8,18 @@ import click
 
 from edgecnn.cli.bundling import passes_option, run, split_names, weights_option
 from edgecnn.cli.made_for import check_target
-from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
+from edgecnn.cli.max_drop import float_options, way_to_layers
+from edgecnn.cli.options import (
+    broken_option,
+    data_option,
+    force_option,
+    image_option,
+    json_option,
+    mean_option,
+    model_option,
+    out_option,
+    std_option,
+)
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
 
@@ -39,6 +50,9 @@ class Calibration(click.ParamType):
 @model_option
 @weights_option
 @data_option
+@image_option
+@mean_option
+@std_option
 @broken_option
 @click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w8a16, dynamic_w8 ...")
 @click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")
@@ -53,7 +67,7 @@ class Calibration(click.ParamType):
     help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
-@click.option("--float-layers", metavar="NAMES", help="Layers that static_w8a8 leaves float32, with commas.")
+@float_options
 @click.option(
     "--for", "target", metavar="TARGET",
     help="Choose the passes, and layers to keep float32 where that helps, by what they cost on x86, cortex-a53, "
@@ -72,6 +86,7 @@ def command(
     target: str | None,
     qat: bool,
     qat_weights: str | None,
+    max_drop: float | None,
     force: bool,
     **options: Any,
 ) -> None:
@@ -86,7 +101,9 @@ def command(
     trained = way_to_trained(
         qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
     )
+    search = way_to_layers(max_drop, options, chosen)
     if target is not None:
-        given = {name: options[name] is not None for name in ("passes", "float_layers")}
+        names = ("passes", "float_layers")
+        given = [*(name for name in names if options[name] is not None), *(["max_drop"] if search else [])]
         check_target(target, chosen, given, split_names(options["formats"]), trained is not None)
-    run(recipe=chosen, trained=trained, force=force, target=target, **options)
+    run(recipe=chosen, trained=trained, search=search, force=force, target=target, **options)

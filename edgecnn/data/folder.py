@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from edgecnn.data.dataset import DataSet
-from edgecnn.data.decode import decode
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
+from edgecnn.runtime.picture import MODES, BadPictureError, decode, quiet
 
 IMAGE = (32, 32, 3)
 ON_BROKEN = ("refuse", "skip")
@@ -39,8 +37,9 @@ class Files:
         for row, index in enumerate(indices):
             try:
                 images[row] = decode(self.paths[index], self.image)
-            except (OSError, ValueError, SyntaxError) as error:
-                raise BadFileError(f"{self.paths[index]} could be read before and cannot now: {error}") from error
+            except BadPictureError as error:
+                reason = f"could be read before and cannot now: {error.reason}"
+                raise BadFileError(f"{self.paths[index]} {reason}") from error
         return images, self.labels[indices]
 
 
@@ -58,8 +57,8 @@ def load(path: Path, name: str, image: tuple[int, int, int] = IMAGE, on_broken: 
     """
     if on_broken not in ON_BROKEN:
         raise UnknownNameError("choice for broken images", on_broken, ON_BROKEN)
-    if min(image) < 1 or image[2] not in (1, 3):
-        raise UsageError(f"images of {image} are not possible: height and width from 1, channels 1 or 3")
+    if min(image) < 1 or image[2] not in MODES:
+        raise UsageError(f"images of {image} are not possible: height and width from 1, channels 1 to 4")
     classes = _classes(path)
     found = {split: _files(path / split, classes) for split in _SPLITS}
     total = sum(len(files) for files in found.values())
@@ -113,13 +112,11 @@ def _broken(paths: Sequence[Path], image: tuple[int, int, int]) -> dict[Path, st
     def reason(path: Path) -> str | None:
         try:
             decode(path, image)
-        except Exception as error:  # Pillow's readers raise almost anything on damaged files; the reason is reported
-            text = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-            return (text or type(error).__name__).splitlines()[0]
+        except BadPictureError as error:
+            return error.reason
         return None
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # decode() makes it an error
+    with quiet(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         reasons = list(pool.map(reason, paths))
     return {path: text for path, text in zip(paths, reasons, strict=True) if text is not None}
 

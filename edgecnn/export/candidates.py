@@ -84,7 +84,7 @@ def distinct_passes(source: Source) -> list[tuple[str, ...]]:
     """No passes, and every set with those in ALWAYS that gives another graph than the ones before it."""
     found: dict[str, tuple[str, ...]] = {}
     for names in _sets():
-        graph_module = passes.apply(fold(source.model), names, source.arguments)
+        graph_module = passes.apply(fold(source.model, source.arguments), names, source.arguments)
         found.setdefault(_signature(graph_module), names)
     return list(found.values())
 

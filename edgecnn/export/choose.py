@@ -18,9 +18,9 @@ from edgecnn.export.cuts import Cut, best_stretches, cuts, named
 from edgecnn.export.drafts import Order
 from edgecnn.measure.costs import UNITS, Costs, Measure, Runs, dearer, middle
 from edgecnn.measure.speed import FASTER
+from edgecnn.quantize.floats import layer_names
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.passes import defaults
-from edgecnn.quantize.qdq import layer_names
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
 from edgecnn.runtime.made_for import MadeFor, Trial
 
@@ -100,7 +100,8 @@ class _Search:
 
         ``whole`` is the best file in int8; the sum is also tried with the passes of the best float32 file.
         """
-        folded = fold(self.workshop.source.model)
+        source = self.workshop.source
+        folded = fold(source.model, source.arguments)
         layers = layer_names(folded, folded.graph.nodes)
         places = cuts(len(layers))
         self.say(f"keeping layers in float32: {len(layers)} layers, cut in {len(places)} places")

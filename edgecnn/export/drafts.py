@@ -13,9 +13,10 @@ from edgecnn.evaluate import predictor
 from edgecnn.export import converted, onnx, tflite, torchscript
 from edgecnn.export.parity import MIN_AGREEMENT, MIN_TRAINED_AGREEMENT
 from edgecnn.export.source import Source
+from edgecnn.models import ModelArguments, short_name
 from edgecnn.quantize import passes, ptq
+from edgecnn.quantize.floats import float_layers_of, float_nodes, layer_names
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.qdq import float_layers_of, float_nodes, layer_names
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import Mode, set_mode
 from edgecnn.runtime.manifest import FORMATS
@@ -59,7 +60,7 @@ class Order:
 
     def file(self, model: str) -> str:
         """File name: model, whole recipe name, suffix of the format."""
-        return f"{model}_{self.recipe.name}{SUFFIXES[self.format]}"
+        return f"{short_name(model)}_{self.recipe.name}{SUFFIXES[self.format]}"
 
 
 def orders(
@@ -95,9 +96,9 @@ def orders(
     return found
 
 
-def check_layers(names: Iterable[str], model: nn.Module) -> None:
+def check_layers(names: Iterable[str], model: nn.Module, arguments: ModelArguments) -> None:
     """Raise UnknownNameError for a name of no convolution or linear of ``model``."""
-    float_nodes(fold(model), names)
+    float_nodes(fold(model, arguments), names)
 
 
 def make(order: Order, source: Source) -> Draft:
@@ -119,7 +120,7 @@ def _tflite(order: Order, source: Source) -> Draft:
             order.format, order.recipe, content, predictor(graph), graph, rewrites,
             float_layers=float_layers_of(graph), agreement=least,
         )  # fmt: skip
-    graph = passes.apply(fold(source.model), rewrites, source.arguments)
+    graph = passes.apply(fold(source.model, source.arguments), rewrites, source.arguments)
     content = tflite.convert_float(graph, source.arguments)
     if order.recipe is not FLOAT32:
         content = converted.convert(content, order.recipe, source.calibration_batches())
@@ -144,7 +145,7 @@ def simulation(source: Source, rewrites: tuple[str, ...], float_layers: tuple[st
 
 def _onnx(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
-        content = onnx.convert_float(fold(source.model), source.arguments)
+        content = onnx.convert_float(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
     rewrites = () if source.trained is None else source.trained.lasting_rewrites
     graph = simulation(source, rewrites, order.float_layers)
@@ -155,9 +156,10 @@ def _onnx(order: Order, source: Source) -> Draft:
 
 def _torchscript(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
-        content = torchscript.convert(fold(source.model), source.arguments)
+        content = torchscript.convert(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
-    graph = fold(source.model) if source.trained is None else source.trained.float_graph(source.model)
+    trained = source.trained
+    graph = fold(source.model, source.arguments) if trained is None else trained.float_graph(source.model)
     kept = layer_names(graph, float_nodes(graph, order.float_layers))
     images = source.calibration_batches()
     quantized = torchscript.quantize(graph, source.arguments, images, order.engine, order.float_layers)

@@ -23,12 +23,14 @@ from edgecnn.export.source import Source
 from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, decibels
-from edgecnn.quantize.qdq import borders_of
+from edgecnn.quantize.normalize import form_of
+from edgecnn.quantize.qdq import borders_of, float_operations
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.quantize.trace import lost, tracer_of
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.files import sha256, write_bytes
-from edgecnn.runtime.manifest import Accuracy, Artifact, Image, InputTensor
+from edgecnn.runtime.manifest import COLORS, Accuracy, Artifact, Image, InputTensor
 from edgecnn.runtime.preprocess import OutputSpec
 from edgecnn.runtime.runner import Runner
 
@@ -69,7 +71,7 @@ class Judged:
 def image_of(source: Source) -> Image:
     """The input image as the manifest states it."""
     height, width, channels = source.dataset.image
-    return Image(height, width, channels, color="L" if channels == 1 else "RGB")
+    return Image(height, width, channels, color=next(name for name, count in COLORS.items() if count == channels))
 
 
 def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[str], None]) -> list[Judged]:
@@ -78,13 +80,17 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
     Raises OutputError when the file system refuses, UsageError for a model that has no such form.
     """
     image = image_of(source)
-    judged, drafts = [], {}
+    judged, drafts, told = [], {}, set[str]()
     for order in orders:
         file = order.file(source.header.model)
         say(f"making and checking {file}")
         started = time.monotonic()
         try:
             drafts[file], artifact = make_and_check(order, file, source, folder, image)
+            notes = notes_of(drafts[file])
+            for note in notes - told:
+                say(note)
+            told |= notes
             result = Judged(order, file, 0.0, artifact, rewrites=drafts[file].rewrites)
         except (CheckFailedError, BadFileError, MissingExtraError) as error:
             (folder / file).unlink(missing_ok=True)
@@ -108,6 +114,15 @@ def make_and_check(order: Order, file: str, source: Source, folder: Path, image:
     return draft, _pass_parity(file, draft, source, folder, image)
 
 
+def notes_of(draft: Draft) -> set[str]:
+    """What a person should know of how the file was made: what tracing lost, and what stays float."""
+    if draft.graph is None:
+        return set()
+    floats = float_operations(draft.graph)
+    listed = f"float operations, which have no int8 kernel: {', '.join(floats)}" if floats else ""
+    return {note for note in (lost(draft.graph), listed) if note}
+
+
 def comparison(judged: list[Judged], file: str) -> Comparison | None:
     """``file`` against the float32 TFLite file on the same test images; None where one of them failed."""
     scores = {each.file: each.score for each in judged}
@@ -126,11 +141,10 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             assert draft.graph is not None
             names = layer_names(draft.content, draft.graph)
             structure = parity.check_structure(file, draft.content, names.__getitem__)
+            structure |= {"normalization": form_of(draft.graph), "traced_by": tracer_of(draft.graph)}
             if draft.recipe is STATIC_W8A8:
-                found = borders_of(draft.graph)
-                parity.check_borders(
-                    file, draft.content, names.__getitem__, found.floats, found.quantized, found.dequantized
-                )
+                borders, floats = borders_of(draft.graph), float_operations(draft.graph)
+                structure |= parity.check_integers(file, draft.content, names.__getitem__, borders, floats)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
 

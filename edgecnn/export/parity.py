@@ -7,7 +7,7 @@ graph has it. A file that fails is refused with the name of the layer at fault.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,11 +15,15 @@ from edgecnn.errors import CheckFailedError
 from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.measure.accuracy import Score
 from edgecnn.measure.stats import agreement
+from edgecnn.quantize.qdq import Borders
 from edgecnn.runtime.internals import partitions
 from edgecnn.runtime.manifest import Scalar
 
 PROBES = 1000  # images
 MAX_LOGIT_DIFFERENCE = 1e-4
+# Of the largest logit, where that is more: float32 rounds in proportion, and a deep model's sums, in another order,
+# differ by some 1e-6 of what they are (``benchmarks/own_models.py`` prints it for twelve models).
+MAX_LOGIT_SHARE = 1e-5
 MIN_AGREEMENT = 0.97
 MIN_TRAINED_AGREEMENT = 0.985  # what training under quantization gained must be in the file
 MAX_BIAS_SCALE_ERROR = 1e-5  # float32 rounding of the product of two scales
@@ -32,12 +36,14 @@ Blame = Callable[[], str]
 def check_float(name: str, logits: np.ndarray, reference: np.ndarray, blame: Blame) -> Gate:
     """Logits [n, classes] of a float file against PyTorch's. Raises CheckFailedError."""
     difference = float(np.max(np.abs(logits - reference)))
-    if not difference <= MAX_LOGIT_DIFFERENCE:
+    largest = float(np.max(np.abs(reference)))
+    allowed = max(MAX_LOGIT_DIFFERENCE, MAX_LOGIT_SHARE * largest)
+    if not difference <= allowed:
         raise CheckFailedError(
-            f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images "
-            f"(at most {MAX_LOGIT_DIFFERENCE:g}); {blame()}"
+            f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images (at most {allowed:.2g}, "
+            f"with logits up to {largest:.2g}); {blame()}"
         )
-    return {"images": len(logits), "max_logit_difference": difference}
+    return {"images": len(logits), "max_logit_difference": difference, "allowed_logit_difference": allowed}
 
 
 def check_quantized(
@@ -81,34 +87,38 @@ def check_structure(name: str, content: bytes, layer_name: Callable[[int], str])
     }
 
 
-def check_borders(
-    name: str,
-    content: bytes,
-    layer_name: Callable[[int], str],
-    floats: Collection[str],
-    quantized: int,
-    dequantized: int,
-) -> None:
-    """Which layers of a static_w8a8 TFLite file are int8 and which float32, and that only those in between cross.
+def check_integers(
+    name: str, content: bytes, layer_name: Callable[[int], str], borders: Borders, without_kernel: Sequence[str]
+) -> Gate:
+    """What of a static_w8a8 file is int8 and what float32: as ``borders`` of its graph say, layer by layer.
 
-    Of its layers ``floats`` are to have float32 weights, the others int8; so often it is to quantize and to dequantize.
-    Raises CheckFailedError.
+    Float are the layers that were to stay so, what follows from them, and ``without_kernel``, the operations of the
+    model that have no int8 kernel. Raises CheckFailedError for a layer with weights of another type, for a file that
+    quantizes or dequantizes more often or less, and for one that computes in float what the graph has in int8.
     """
     graph = TFLiteGraph(content)
     for position, layer in enumerate(graph.layers()):
-        wanted = "float32" if layer_name(position) in floats else "int8"
-        if layer.weight.dtype.name != wanted:
+        module, found = layer_name(position), layer.weight.dtype.name
+        wanted = "float32" if module in borders.floats else "int8" if module in borders.integers else found
+        if found != wanted:
             raise CheckFailedError(
-                f"{name}: the weights of layer {layer_name(position)} ({layer.operation}) are "
-                f"{layer.weight.dtype.name}, but were to be {wanted}; the converter did not keep to the graph"
-            )
-    counted = graph.operations()
-    for kind, expected in (("QUANTIZE", quantized), ("DEQUANTIZE", dequantized)):
-        if counted[kind] != expected:
-            raise CheckFailedError(
-                f"{name}: {counted[kind]} {kind} operations, but the graph has {expected}; "
+                f"{name}: the weights of layer {module} ({layer.operation}) are {found}, but were to be {wanted}; "
                 "the converter did not keep to the graph"
             )
+    counted, left = graph.operations(), graph.float_operations()
+    quantized, dequantized = counted["QUANTIZE"], counted["DEQUANTIZE"]
+    if borders.dequantized is None:
+        kept = quantized <= borders.quantized
+    else:
+        kept = (quantized, dequantized) == (borders.quantized, borders.dequantized)
+    if not kept or (left and not without_kernel and not borders.floats):
+        expected = "any" if borders.dequantized is None else borders.dequantized
+        raise CheckFailedError(
+            f"{name}: {quantized} QUANTIZE and {dequantized} DEQUANTIZE operations where the model's graph has "
+            f"{borders.quantized} and {expected}, and in float {', '.join(sorted(set(left))) or 'nothing'}; "
+            "the converter left the integers where it should not"
+        )
+    return {"float_operations": ", ".join(without_kernel), "float_ops": len(left)}
 
 
 def check_accuracy(name: str, score: Score, recorded: float | None, blame: Blame) -> Gate:

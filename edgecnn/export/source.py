@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from edgecnn import checkpoint
+from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
-from edgecnn.data.dataset import DataSet, Memory, Split, batches, sample
+from edgecnn.data.dataset import DataSet, Memory, Split, Subset, batches, hold_out, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.export.parity import PROBES
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
 from edgecnn.quantize.qat import Trained
 from edgecnn.quantize.synthetic import synthesize
 from edgecnn.runtime.manifest import SYNTHETIC, Calibration, Qat
@@ -22,6 +23,9 @@ from edgecnn.runtime.manifest import SYNTHETIC, Calibration, Qat
 CALIBRATION_BATCH = 128
 CALIBRATION_SEED = 0
 PROBE_SEED = 1
+SPARE_SEED = 2
+SPARE_IMAGES, FEWEST_SPARE = 5000, 100  # to choose on, and as many others to prove the choice on
+VALIDATION_SEED = 0  # as train.loop has it
 SYNTHETIC_IMAGES = 128  # to calibrate on, and as many others to compare with float on
 
 
@@ -89,13 +93,39 @@ class Source:
         return Qat(**how, float_weights=header.quantization["float_weights"])
 
     @property
-    def _calibration_split(self) -> Split:
+    def _calibration_split(self) -> Subset:
         return sample(self.dataset.train, self.calibration_images, CALIBRATION_SEED)
 
     def calibration_batches(self) -> Iterator[np.ndarray]:
         """The calibration images uint8 [n, height, width, channels], in pieces."""
         for images, _ in batches(self._calibration_split, CALIBRATION_BATCH):
             yield images
+
+    @property
+    def trained_on(self) -> bool:
+        """Whether the images of ``spare`` were trained on, as far as the header of the weights tells."""
+        held_out = self.header.recipe.get("validation", 0) > 0 and self.trained is None
+        return self.header.dataset == self.dataset.name and not held_out
+
+    def spare(self) -> tuple[Split, Split]:
+        """Training images that calibrate nothing, up to 5,000 to choose on, and as many others to prove the choice on.
+
+        Of weights that were trained with a validation split these are images of that, which they never saw. Raises
+        UsageError where there are too few.
+        """
+        train = self.dataset.train
+        rest = np.setdiff1d(np.arange(len(train)), self._calibration_split.indices)
+        if self.header.dataset == self.dataset.name and not self.trained_on:
+            rest = np.intersect1d(rest, hold_out(train, self.header.recipe["validation"], VALIDATION_SEED)[1].indices)
+        half = min(len(rest) // 2, SPARE_IMAGES)
+        if half < FEWEST_SPARE:
+            raise UsageError(
+                f"{len(rest)} training images are left to choose layers on and to prove the choice on (at least "
+                f"{2 * FEWEST_SPARE}); give --calibration a number below {self.calibration_images}, or more images"
+            )
+        order = np.random.default_rng(SPARE_SEED).permutation(rest)
+        choosing, proving = np.sort(order[:half]), np.sort(order[half : 2 * half])
+        return Subset(train, choosing), Subset(train, proving)
 
     @cached_property
     def probes(self) -> np.ndarray:
@@ -112,6 +142,30 @@ def _size(image: tuple[int, ...]) -> str:
 def _names(classes: tuple[str, ...]) -> str:
     shown = ", ".join(classes[:4])
     return shown if len(classes) <= 4 else f"{shown} ..."
+
+
+def foreign_weights(
+    model: str, weights: Path | None, dataset: DataSet, normalization: Normalization | None
+) -> tuple[nn.Module, Header]:
+    """A model from outside for a data set, with the weights in a file that edgecnn did not write, if there is one.
+
+    Without a file a function of the user's is taken to give the model its weights, and its ``normalization`` is
+    edgecnn's unless given; a library's model has none of either kind: BadFileError.
+    """
+    height, width, channels = dataset.image
+    arguments = ModelArguments(len(dataset.classes), channels, (height, width))
+    if weights is None and not models.runs_code(model):
+        raise BadFileError(
+            f"no weights of '{model}' come with edgecnn; train them (edgecnn train --model {model} --data "
+            f"{dataset.name}) and give --weights FILE"
+        )
+    chosen = normalization or models.default_normalization(model, channels)
+    if chosen is not None:
+        chosen = chosen.for_channels(channels)
+    network = models.create(model, arguments, chosen)
+    if weights is not None:
+        checkpoint.load_foreign(weights, network)
+    return network.eval(), Header(model, arguments, dataset.name, dataset.classes, {}, normalization=chosen)
 
 
 def find_weights(model: str, dataset: DataSet) -> tuple[nn.Module, Header]:

@@ -15,7 +15,7 @@ from edgecnn.quantize import passes
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
-from edgecnn.quantize.ranges import tighten_ranges
+from edgecnn.quantize.ranges import take_ranges, tighten_ranges
 from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
 
 PIXELS_AT_ONCE = 512 * 32 * 32
@@ -28,18 +28,24 @@ def calibrate(
     images: Iterable[np.ndarray],
     rewrites: Iterable[str],
     float_layers: Iterable[str] = (),
+    ranges: fx.GraphModule | None = None,
 ) -> fx.GraphModule:
     """The QDQ graph of ``model`` for recipe ``static_w8a8``, in SIMULATE mode.
 
     ``images`` are batches uint8 [n, height, width, channels] of training images. Ranges that hold all values are
     shrunk where cutting off loses less than rounding, then biases take back what weights and ranges shift
-    (``benchmarks/calibration.py`` measures both). ``rewrites`` are names of ``passes.PASSES``, ``float_layers``
-    of modules that stay float32. Raises BadFileError naming the first tensor that is not finite, UnknownNameError for
-    a name of no pass or layer.
+    (``benchmarks/calibration.py`` measures both). ``rewrites`` are names of ``passes.PASSES``, ``float_layers`` of
+    modules that stay float32. ``ranges`` is a graph that this function gave for the same model and rewrites without
+    float layers: its ranges are taken instead of looked for, which takes most of the time. Raises BadFileError naming
+    the first tensor that is not finite, UnknownNameError for a name of no pass or layer.
     """
     batches = [torch.from_numpy(batch) for batch in images]
-    graph_module = observe(model, arguments, map(to_input, batches), rewrites, float_layers)
-    tighten_ranges(graph_module, map(to_input, batches))
+    if ranges is None:
+        graph_module = observe(model, arguments, map(to_input, batches), rewrites, float_layers)
+        tighten_ranges(graph_module, map(to_input, batches))
+    else:
+        graph_module = insert_quantizers(passes.apply(fold(model, arguments), rewrites, arguments), float_layers)
+        take_ranges(graph_module, ranges.state_dict())
     correct_biases(graph_module, to_input(torch.cat(batches)[: _at_once(batches[0])]))
     make_room_for_biases(graph_module)
     return graph_module
@@ -56,7 +62,7 @@ def observe(
 
     It is left in SIMULATE mode. Raises BadFileError like ``calibrate``.
     """
-    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments), float_layers)
+    graph_module = insert_quantizers(passes.apply(fold(model, arguments), rewrites, arguments), float_layers)
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
         for batch in batches:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
-from edgecnn.runtime.artifact import open_artifact
+from edgecnn.runtime.artifact import check_same, open_artifact
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import Artifact, FileEntry, Manifest
 from edgecnn.runtime.runner import Runner
@@ -53,7 +53,10 @@ class Bundle:
 
     def open(self, artifact: Artifact, threads: int = 1) -> Runner:
         """A Runner of one of the bundle's artifacts; see open_artifact for the errors."""
-        return open_artifact(self.path / artifact.file, artifact, image=self.manifest.input, threads=threads)
+        path = self.path / artifact.file
+        runner = open_artifact(path, artifact, image=self.manifest.input, threads=threads)
+        check_same(path, "number of classes", runner.classes, self.manifest.dataset.classes)
+        return runner
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
         """Test images uint8 [n, height, width, channels] and labels int64 [n] that came with the bundle.
@@ -92,6 +95,15 @@ def open_bundle(folder: Path) -> Bundle:
     if len(labels) != manifest.dataset.classes:
         raise BadFileError(f"{path} holds {len(labels)} labels, but dataset.classes is {manifest.dataset.classes}")
     return Bundle(folder, manifest, labels)
+
+
+def find_artifact(path: Path) -> tuple[Bundle, Artifact]:
+    """The bundle and the artifact that ``path`` means: a bundle's folder its main TFLite file, a file in it that one.
+
+    Raises what open_bundle does, and UnknownNameError.
+    """
+    bundle = open_bundle(path if path.is_dir() else path.parent)
+    return bundle, bundle.artifact() if path.is_dir() else bundle.file(path.name)
 
 
 def _verify(folder: Path, entry: Artifact | FileEntry) -> None:

@@ -1,13 +1,66 @@
-"""From an artifact's raw output to scores and names."""
+"""From an artifact's raw output to scores and names, and from an image file to an answer."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from edgecnn.errors import BadFileError
+from edgecnn.runtime import picture
 from edgecnn.runtime.preprocess import OutputSpec, prepare
 from edgecnn.runtime.runner import Runner
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class, the artifact's logit for it, and its share of the softmax over all classes (no calibrated chance)."""
+
+    label: str
+    logit: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best classes of an image, best first, and the milliseconds that each part took.
+
+    ``decode`` is from the file to upright 8-bit pixels, ``preprocess`` from there to the artifact's input tensor, and
+    ``run`` from that to logits.
+    """
+
+    best: tuple[Guess, ...]
+    decode: float
+    preprocess: float
+    run: float
+
+
+def classify(runner: Runner, labels: Sequence[str], path: Path, k: int) -> Answer:
+    """The ``k`` best of ``labels`` for the picture in ``path``.
+
+    Raises BadPictureError for a file that cannot be read, BadFileError when the engine gives up or gives no numbers.
+    """
+    start = time.perf_counter()
+    loaded = picture.load(path, transparent=runner.input.channels in picture.TRANSPARENT)
+    decoded = time.perf_counter()
+    tensor = prepare(picture.fit(loaded, runner.input.image)[None], runner.input)
+    prepared = time.perf_counter()
+    logits = dequantize(runner.run(tensor), runner.output)[0]
+    end = time.perf_counter()
+    if not np.isfinite(logits).all():
+        raise BadFileError(f"{runner.path} gave {path} scores that are no finite numbers; make the bundle again")
+    shares = probabilities(logits)
+    best = tuple(Guess(labels[index], float(logits[index]), float(shares[index])) for index in _best(logits, k))
+    return Answer(best, *(1000 * took for took in (decoded - start, prepared - decoded, end - prepared)))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax, float64 [classes], of one image's logits [classes]."""
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    return powers / powers.sum()
 
 
 def dequantize(output: np.ndarray, spec: OutputSpec) -> np.ndarray:
@@ -27,5 +80,8 @@ def predict(runner: Runner, images: np.ndarray) -> np.ndarray:
 
 def top(logits: np.ndarray, labels: Sequence[str], k: int) -> list[tuple[str, float]]:
     """The ``k`` best (label, logit) of one image's logits [classes], best first; of equals, the earlier class."""
-    order = np.argsort(-logits, kind="stable")[:k]
-    return [(labels[index], float(logits[index])) for index in order]
+    return [(labels[index], float(logits[index])) for index in _best(logits, k)]
+
+
+def _best(logits: np.ndarray, k: int) -> np.ndarray:
+    return np.argsort(-logits, kind="stable")[:k]

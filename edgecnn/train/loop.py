@@ -17,7 +17,7 @@ from edgecnn.data.dataset import DataSet, Split, everything, hold_out
 from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.measure.machine import read_machine
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
 from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined
@@ -30,16 +30,22 @@ def _nothing(state: State, epoch: int) -> None:
     pass
 
 
+def _as_it_is(model: nn.Module) -> nn.Module:
+    return model
+
+
 @dataclass(frozen=True)
 class Task:
     """What a run trains: ``build`` gives the model as it is before the first step, ``header`` says what it is.
 
-    ``before_epoch`` is told the state and the epoch, counted from 0, before each.
+    ``before_epoch`` is told the state and the epoch, counted from 0, before each. ``finish`` gets the averaged model
+    after the last and gives, in its place, what is scored and kept.
     """
 
     header: Header
     build: Callable[[], nn.Module]
     before_epoch: Callable[[State, int], None] = _nothing
+    finish: Callable[[nn.Module], nn.Module] = _as_it_is
 
 
 def train(
@@ -52,12 +58,14 @@ def train(
     resume: bool = False,
     force: bool = False,
     command: str = "",
+    normalization: Normalization | None = None,
 ) -> Header:
     """Train ``model`` on ``data`` and write weights, a checkpoint and a curve into the folder ``out``.
 
     Returns the header of the weights: ``metrics`` holds ``test_accuracy`` (fraction of the test images, scored once, at
     the end), or ``validation_accuracy`` where the recipe holds images out. Under torchrun all processes return it, and
     the first writes. ``resume`` goes on from the checkpoint in ``out``; ``command`` is recorded in the header.
+    ``normalization`` is what the architecture sees of its input; None for edgecnn's own.
 
     Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
@@ -65,8 +73,9 @@ def train(
     """
     height, width, channels = data.image
     arguments = ModelArguments(len(data.classes), channels, (height, width))
-    header = Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command)
-    task = Task(header, lambda: models.create(model, arguments))
+    own = None if normalization is None else normalization.for_channels(channels)
+    header = Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command, normalization=own)
+    task = Task(header, lambda: models.create(model, arguments, own))
     return run(task, data, recipe, out, device=device, resume=resume, force=force)
 
 
@@ -83,7 +92,9 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
             folder.prove_writable()
 
         torch.manual_seed(recipe.seed)
-        live = task.build().to(place).to(memory_format=torch.channels_last)
+        live = task.build().to(place)
+        if not models.is_own(header.model):  # others' models may count on the usual order
+            live = live.to(memory_format=torch.channels_last)
         state = State.start(live, recipe)
         curve = folder.resume(header, state) if resume else []
 
@@ -110,11 +121,12 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
                 progress.epoch(row)
 
             kind, judges = ("test", data.test) if held is None else ("validation", held)
-            metrics = {"train_loss": curve[-1]["loss"]} | _final_score(kind, state.result, judges, place)
+            result = task.finish(state.result)
+            metrics = {"train_loss": curve[-1]["loss"]} | _final_score(kind, result, judges, place)
             training = {"seconds": round(state.seconds, 1), "epochs": state.epoch, **_machine(place, processes)}
             done = replace(header, metrics=metrics, training=training)
             if processes.first:
-                folder.save_weights(done, state)
+                folder.save_weights(done, result)
             processes.wait()
     return done
 

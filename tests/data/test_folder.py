@@ -12,6 +12,7 @@ from PIL import Image
 from edgecnn.data.dataset import DataSet, everything
 from edgecnn.data.registry import load
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
+from edgecnn.runtime import picture
 
 RED, BLUE = (200, 30, 40), (20, 40, 220)
 
@@ -126,7 +127,13 @@ def test_broken_images_are_counted_and_named(folder):
         open_folder(folder)
     message = str(caught.value)
     assert message.count(".png (") == 3
-    for part in ("train/red/0.png (not an image)", "train/blue/1.png (", "test/blue/0.png (", ", ...", "skip"):
+    for part in (
+        "train/red/0.png (not an image ",
+        "train/blue/1.png (",
+        "test/blue/0.png (",
+        ", ...",
+        "skip",
+    ):
         assert part in message
     assert "\n" not in message
 
@@ -143,14 +150,15 @@ def test_broken_images_are_skipped_by_choice_and_noted(folder):
         open_folder(folder, on_broken="ignore")
 
 
-def test_pictures_above_pillows_limit_of_pixels_are_refused(folder, monkeypatch, recwarn):
+def test_pictures_of_too_many_pixels_are_refused(folder, monkeypatch, recwarn):
     Image.new("L", (101, 100)).save(folder / "train" / "red" / "0.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    monkeypatch.setattr(picture, "PIXELS", 10_000)
     with pytest.raises(BadFileError, match=r"1 of 16 .*101x100 pixels, at most 10,000 are allowed"):
         open_folder(folder)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5_000)  # Pillow itself refuses at twice its limit
-    with pytest.raises(BadFileError, match=r"1 of 16 .*bomb"):
-        open_folder(folder)
+    for limit, reason in ((8_000, "101x100 pixels"), (5_000, "bomb")):  # Pillow itself refuses at twice its limit
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(BadFileError, match=rf"1 of 16 .*{reason}"):
+            open_folder(folder)
     assert not recwarn.list
 
 
@@ -219,7 +227,7 @@ def test_a_class_whose_images_are_all_broken_is_an_error_even_when_skipping(fold
         open_folder(folder, on_broken="skip")
 
 
-@pytest.mark.parametrize("image", [(0, 32, 3), (32, 32, 2), (32, 32, 4)])
+@pytest.mark.parametrize("image", [(0, 32, 3), (32, 32, 0), (32, 32, 5)])
 def test_impossible_sizes_are_refused(folder, image):
     with pytest.raises(UsageError, match="not possible"):
         open_folder(folder, image=image)
@@ -228,3 +236,26 @@ def test_impossible_sizes_are_refused(folder, image):
 def test_a_folder_in_the_working_directory_needs_no_separator(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     assert load("colours").name == "colours"
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "colour", "expected"),
+    [
+        ("RGBA", 4, (200, 30, 40, 128), (200, 30, 40, 128)),
+        ("RGB", 4, (200, 30, 40), (200, 30, 40, 255)),
+        ("LA", 2, (90, 7), (90, 7)),
+        ("L", 2, 90, (90, 255)),
+        ("RGBA", 2, (90, 90, 90, 40), (90, 40)),
+        ("CMYK", 4, (0, 0, 0, 255), (0, 0, 0, 255)),
+        ("CMYK", 2, (0, 0, 0, 255), (0, 255)),
+    ],
+)
+def test_two_and_four_channels_keep_transparency_as_it_is(folder, mode, channels, colour, expected):
+    kind = "tiff" if mode == "CMYK" else "png"
+    for split in ("train", "test"):
+        for path in (folder / split).glob("*/*"):
+            path.unlink()
+            Image.new(mode, (32, 32), colour).save(path.with_suffix(f".{kind}"))
+    pixels = open_folder(folder, image=(32, 32, channels)).test.take(np.array([0]))[0]
+    assert pixels.shape == (1, 32, 32, channels)
+    assert tuple(pixels[0, 5, 5]) == expected

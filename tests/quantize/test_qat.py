@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from edgecnn.errors import BadFileError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes, ptq, qat
+from edgecnn.quantize.floats import float_layers_of
 from edgecnn.quantize.passes.pool import PoolConv2d
 from edgecnn.quantize.qat import Trained
 from edgecnn.quantize.simulate import ActivationQuantizer, QuantizedConv2d
@@ -45,7 +47,7 @@ def floats() -> tuple[nn.Module, Header]:
     return model.eval(), Header(MODEL, arguments, data.name, data.classes, recipe)
 
 
-def recipe(**changes: object) -> TrainRecipe:
+def recipe(**changes: Any) -> TrainRecipe:
     return qat.settings(floats()[1], **({"epochs": 4, "batch_size": 32} | changes))
 
 
@@ -181,6 +183,19 @@ def test_the_float_graph_is_what_the_simulation_rounds(run: Path) -> None:
     assert not any(isinstance(part, ActivationQuantizer | QuantizedConv2d) for part in plain.modules())
     first, second = predictor(plain)(pictures), predictor(simulated)(pictures)
     assert 0 < np.abs(first - second).max() < 0.2 * np.abs(first).max()
+
+
+def test_layers_may_stay_float_afterwards_with_the_trained_weights_and_ranges(run: Path) -> None:
+    result = load(run)
+    model, _ = floats()
+    whole, mixed = result.graph(model, ALL), result.graph(model, ALL, ("conv1.depth", "fc2"))
+    assert float_layers_of(mixed) == ("conv1.depth", "conv1.point", "fc2")
+    held = whole.state_dict()
+    assert all(tensor.equal(held[name]) for name, tensor in mixed.state_dict().items())
+    everything = result.graph(model, ALL, float_layers_of(result.float_graph(model)))
+    pictures = small.dataset().test.take(np.arange(30))[0]
+    exact = predictor(result.float_graph(model))(pictures)
+    assert np.allclose(predictor(everything)(pictures), exact, atol=1e-4 * np.abs(exact).max())
 
 
 def test_rewrites_that_it_was_not_trained_under_are_refused(run: Path) -> None:

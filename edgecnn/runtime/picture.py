@@ -1,0 +1,152 @@
+"""One image file of any kind to uint8 pixels of one size: the only door by which pictures come in.
+
+Folders of training images and the device go through it alike, so a network sees in use what it saw in training. A file
+may be damaged or made to do harm: its size, its pixels and the time it takes are bounded, and what Pillow raises
+becomes one line.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import TiffImagePlugin as _tiff  # noqa: F401  it enters itself in Pillow's list, as the next does
+from PIL import WebPImagePlugin as _webp  # noqa: F401
+
+from edgecnn.errors import BadFileError
+from edgecnn.runtime.preprocess import INPUT_OFFSET
+
+# The formats that are tried, each by a decoder inside Pillow; others start programs (EPS) or are seldom looked after.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+BYTES, PIXELS = 1 << 27, 1 << 25  # of a file; 33.5 million pixels are a frame of 8K video
+# WebP is decoded in four copies of the picture and two of the file, where others take at most two and none.
+WEBP_BYTES, WEBP_PIXELS = 1 << 25, 1 << 24
+SECONDS = 60.0  # for one file; a JPEG can ask for one pass over its pixels after another
+BAND = 256  # rows
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels
+TRANSPARENT = (2, 4)  # channels, of which the last says how opaque a pixel is
+
+Image.preinit()  # the readers of the common formats, which Pillow would otherwise import at the first picture
+
+_EIGHT_BIT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")  # what is neither 16-bit nor transparent
+_SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_GREY = (INPUT_OFFSET, INPUT_OFFSET, INPUT_OFFSET, 255)
+
+
+class BadPictureError(BadFileError):
+    """A file is no picture that can be used; ``reason`` is the message without the ``path``."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+
+def decode(path: Path, image: tuple[int, int, int]) -> np.ndarray:
+    """The picture in ``path`` as uint8 [height, width, channels] of the size ``image``: ``load``, then ``fit``."""
+    return fit(load(path, transparent=image[2] in TRANSPARENT), image)
+
+
+def load(path: Path, *, transparent: bool = False) -> Image.Image:
+    """The picture in ``path``, upright, with 8 bits a channel, of any size and color.
+
+    In this order: the first frame is turned upright by its EXIF tag; 16-bit values keep their upper byte;
+    transparent parts are laid over mid-grey (128, 128, 128), unless they may stay ``transparent``. Color profiles are
+    not applied. Raises BadPictureError for a file that cannot be read, and for one of more bytes, pixels (by its
+    header, before it is decoded) or seconds than are allowed.
+    """
+    try:
+        with _open(path) as file, Image.open(file, formats=FORMATS) as picture:
+            pixels = WEBP_PIXELS if picture.format == "WEBP" else PIXELS
+            if picture.width * picture.height > pixels:
+                raise ValueError(f"{picture.width}x{picture.height} pixels, at most {pixels:,} are allowed")
+            ImageOps.exif_transpose(picture, in_place=True)
+            picture.load()
+            eight_bit = _eight_bit(picture)
+            return eight_bit if transparent else _opaque(eight_bit)
+    except UnidentifiedImageError as error:
+        raise BadPictureError(path, f"not an image (valid: {', '.join(FORMATS)})") from error
+    except Exception as error:  # Pillow's readers raise almost anything on damaged files; the reason is reported
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        raise BadPictureError(path, reason.splitlines()[0][:200]) from error
+
+
+def fit(picture: Image.Image, image: tuple[int, int, int]) -> np.ndarray:
+    """A picture from ``load`` as uint8 [height, width, channels] of the size ``image``; 3 channels are RGB, 1 is grey.
+
+    With 2 and 4 channels the last is 255 where a pixel is opaque. The whole picture is resized bilinearly, with
+    antialiasing when it shrinks, its aspect ratio ignored.
+    """
+    height, width, channels = image
+    mode = MODES[channels]
+    if channels in TRANSPARENT and picture.mode not in MODES.values():
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    if picture.mode != mode:
+        picture = picture.convert(mode)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, channels)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, Pillow's warnings are dropped: what matters of them is an error here. All threads are affected."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+class _Timed(io.BufferedReader):
+    """A file that can be read for SECONDS: decoders ask for the next piece again and again."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._end = time.monotonic() + SECONDS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._end:
+            raise ValueError(f"it takes more than {SECONDS:g} s to decode")
+        return super().read(size)
+
+
+def _open(path: Path) -> _Timed:
+    """The file, once its size is known to be allowed. Raises OSError, ValueError."""
+    if not path.is_file():
+        raise ValueError("not a regular file" if path.exists() else "there is no such file")
+    file = _Timed(io.FileIO(path))
+    head = file.peek(12)[:12]
+    allowed = WEBP_BYTES if (head[:4], head[8:]) == (b"RIFF", b"WEBP") else BYTES
+    size = path.stat().st_size
+    if size > allowed:
+        file.close()
+        raise ValueError(f"{size:,} bytes, at most {allowed:,} are allowed")
+    return file
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """16-bit grey to 8-bit grey; other modes as they are."""
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    if picture.mode not in _SIXTEEN_BIT:
+        if picture.mode not in _EIGHT_BIT and not picture.has_transparency_data:
+            raise ValueError(f"pixels of kind {picture.mode} (valid: {', '.join(_EIGHT_BIT)}, with transparency too)")
+        return picture
+    values = np.asarray(picture)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError("integer pixels outside 0 to 65535")
+    return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Lay a picture with transparency over mid-grey, which the network sees as zero, some rows at a time."""
+    if not picture.has_transparency_data:
+        return picture
+    width, height = picture.size
+    result = Image.new("RGB", picture.size)
+    for top in range(0, height, BAND):
+        band = picture.crop((0, top, width, min(top + BAND, height))).convert("RGBA")
+        result.paste(Image.alpha_composite(Image.new("RGBA", band.size, _GREY), band).convert("RGB"), (0, top))
+    return result
