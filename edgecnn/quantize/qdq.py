@@ -85,7 +85,7 @@ def insert_quantizers(
             quantizer_of[node] = _quantizer_for(graph_module, node, quantizer_of)
             taking = [user for user in users if user not in floating]
             if taking:
-                border = _border(graph_module, node, taking)
+                border = _border(graph_module, node, node.name, taking)
                 quantized = _called_after(graph_module, border, quantizer_of[node], taking)
                 quantizer_of[quantized] = quantizer_of[node]
             continue
@@ -100,7 +100,7 @@ def insert_quantizers(
         quantizer_of[quantized] = owner
         leaving = [user for user in users if user in floating]
         if leaving:
-            quantizer_of[_border(graph_module, quantized, leaving)] = owner
+            quantizer_of[_border(graph_module, quantized, node.name, leaving)] = owner
     _join_concatenated(graph_module, quantizer_of)
     graph_module.meta[FLOAT] = [_described(graph_module, node) for node in nodes if node in floats and _counts(node)]
     _choose_weight_bits(graph_module, recipe)
@@ -120,9 +120,9 @@ def _choose_weight_bits(graph_module: fx.GraphModule, recipe: Recipe) -> None:
         layer.weight_bits = recipe.weight_bits
 
 
-def _border(graph_module: fx.GraphModule, node: fx.Node, users: Iterable[fx.Node]) -> fx.Node:
+def _border(graph_module: fx.GraphModule, node: fx.Node, name: str, users: Iterable[fx.Node]) -> fx.Node:
     """A Border on what ``node`` gives, on the way to ``users``."""
-    return _called_after(graph_module, node, add_module(graph_module, f"border_{node.name}", Border()), users)
+    return _called_after(graph_module, node, add_module(graph_module, f"border_{name}", Border()), users)
 
 
 def _called_after(graph_module: fx.GraphModule, node: fx.Node, name: str, users: Iterable[fx.Node]) -> fx.Node:
