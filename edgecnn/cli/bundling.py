@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edgecnn.cli import max_drop
-from edgecnn.cli.made_for import choose_for, measure_on
-from edgecnn.cli.made_for import text as made_for_text
+from edgecnn.cli import made_for, max_drop
 from edgecnn.cli.options import print_json
 from edgecnn.errors import CheckFailedError, UsageError
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from edgecnn.models import Normalization
     from edgecnn.quantize.qat import Trained
     from edgecnn.quantize.recipe import Recipe
-    from edgecnn.runtime.made_for import MadeFor
 
 RECORDED_ALREADY = "--mean and --std are recorded with these weights already; leave them away"
 weights_option = click.option(
@@ -76,8 +73,8 @@ def run(
     """Everything after the options of ``quantize`` and ``export`` are read.
 
     ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen, and
-    ``search`` the layers of the TFLite file that are to stay float32. ``target`` is what the TFLite files are made
-    for; check_target let it pass.
+    ``search`` the layers of the TFLite file that are to stay float32. ``target`` is what the TFLite files are made for;
+    check_target let it pass.
     """
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import check_layers, orders
@@ -95,8 +92,8 @@ def run(
         wanted = [order.equalized() for order in wanted]
     if out is not None:
         refuse_existing(out, force)
+    measure = None if target is None else made_for.measure_on(target, say)
     own = normalization_from(mean, std)
-    measure = None if target is None else measure_on(target, say)
     if calibration == "synthetic":
         if trained is not None:
             raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
@@ -106,30 +103,28 @@ def run(
     check_layers(kept, source.model, source.arguments)
     suffix = "-synthetic" if source.held_out is not None else "" if trained is None else "-qat"
     folder = out or Path(f"{short_name(model)}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
-    if trained is not None or search is not None:
+    if trained is not None or search is not None or target is not None:
         refuse_existing(folder, force)
     if trained is not None:
         chosen = next(order.rewrites for order in wanted if order.recipe is recipe)
         source = replace(source, trained=trained(source, defaults(recipe) if chosen is None else chosen))
-    outcome = None
+    outcome, record = None, None
     if search is not None:
         wanted, outcome = max_drop.with_layers(wanted, source, search, as_json)
-    made_for = None
     if target is not None and measure is not None:
-        refuse_existing(folder, force)
-        choice = choose_for(target, measure, source)
-        wanted, made_for = [choice.of(order) for order in wanted], choice.made_for
-    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, made_for=made_for)
+        wanted, record = made_for.chosen(wanted, target, measure, source)
+    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, made_for=record)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
-        found = {} if outcome is None else {"max_drop": max_drop.document(outcome)}
-        print_json(document(judged, recipe, source, folder, made_for) | found)
+        found: dict[str, Any] = {} if outcome is None else {"max_drop": max_drop.document(outcome)}
+        found |= {} if record is None else {"made_for": asdict(record)}
+        print_json(document(judged, recipe, source, folder) | found)
     else:
         click.echo(text(judged, source, folder))
         if outcome is not None:
             click.echo("\n" + max_drop.text(outcome, model))
-        if made_for is not None:
-            click.echo("\n" + made_for_text(made_for, wanted[0].file(source.header.model)))
+        if record is not None:
+            click.echo("\n" + made_for.text(record, wanted[0].file(source.header.model)))
     if outcome is not None:
         max_drop.check_proven(outcome, judged)
     if failures:
@@ -237,16 +232,13 @@ def _size(image: tuple[int, ...] | None) -> str:
     return "x".join(map(str, image or ()))
 
 
-def document(
-    judged: list[Judged], recipe: Recipe, source: Source, folder: Path, made_for: MadeFor | None = None
-) -> dict[str, Any]:
+def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
     """The JSON document; accuracies and agreements are shares 0 to 1, changes are points.
 
     ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
     Without a data set accuracies are null, and agreement and ``sqnr_db`` are against PyTorch's float model on
     ``images`` synthetic images.
-    ``qat`` is there where weights were trained: how, and the file they are in. ``made_for`` is there where the files
-    were chosen for a target, as in the manifest.
+    ``qat`` is there where weights were trained: how, and the file they are in.
     """
     from edgecnn.export.judge import comparison
 
@@ -285,8 +277,6 @@ def document(
     }
     if source.trained is not None and source.qat is not None:
         result["qat"] = asdict(source.qat) | {"weights": str(source.trained.source)}
-    if made_for is not None:
-        result["made_for"] = asdict(made_for)
     if recipe.name != "float32":
         main = next(row for row in rows if row["recipe"] == recipe.name)
         result |= {"quantized": main, "agreement": main.get("agreement")}

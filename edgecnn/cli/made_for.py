@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from edgecnn.errors import UsageError
 
 if TYPE_CHECKING:
     from edgecnn.deploy.ssh.address import Address
-    from edgecnn.export.choose import Choice
+    from edgecnn.export.drafts import Order
     from edgecnn.export.source import Source
     from edgecnn.measure.costs import Costs, Measure, Runs
     from edgecnn.measure.measurement import Session
@@ -32,10 +32,10 @@ SCREENING, DECIDING = (3, 0.3), (9, 1.8)
 COUNTS = 3
 
 
-def check_target(target: str, recipe: Recipe, given: Mapping[str, bool], formats: Sequence[str], trained: bool) -> None:
+def check_target(target: str, recipe: Recipe, given: Sequence[str], formats: Sequence[str], trained: bool) -> None:
     """Raise UsageError for a target that is none, or for what cannot be asked together with one.
 
-    ``given`` says which of ``passes``, ``float_layers``, ``max_drop`` and ``equalize`` were given.
+    ``given`` are those of ``passes``, ``float_layers``, ``max_drop`` and ``equalize`` that were given.
     """
     from edgecnn.quantize.recipe import STATIC_W8A8
 
@@ -47,13 +47,10 @@ def check_target(target: str, recipe: Recipe, given: Mapping[str, bool], formats
         raise UsageError(f"--for {X86} is timed on this machine, which is {platform.machine()}; give --for {AUTO}")
     if recipe is not STATIC_W8A8:
         raise UsageError(f"--for chooses among files of {STATIC_W8A8.name}, not of {recipe.name}; leave --recipe out")
-    for name, option in (("passes", "--passes"), ("float_layers", "--float-layers")):
-        if given[name]:
-            raise UsageError(f"--for chooses by cost what {option} names; give one of the two")
-    if given["max_drop"]:
-        raise UsageError("--for keeps layers float32 for their cost and --max-drop for their harm; give one of the two")
-    if given["equalize"]:
-        raise UsageError("--for tries no equalized weights; leave --equalize out")
+    for name in given:
+        raise UsageError(
+            f"--for chooses by cost what --{name.replace('_', '-')} chooses otherwise; give one of the two"
+        )
     if "tflite" not in formats:
         raise UsageError("--for chooses among TFLite files; add tflite to --format")
     if trained:
@@ -158,13 +155,14 @@ class Counted:
         return costs_of(bench_on(self.target, Order(tuple(paths), ("litert",), settings=Settings(COUNTS)), self.say))
 
 
-def choose_for(target: str, measure: Measure, source: Source) -> Choice:
-    """Choose among files in a folder that is gone afterwards."""
+def chosen(wanted: Sequence[Order], target: str, measure: Measure, source: Source) -> tuple[list[Order], MadeFor]:
+    """The orders with the TFLite files as chosen, and the record; candidates lie in a folder that goes afterwards."""
     from edgecnn.export.candidates import Workshop
     from edgecnn.export.choose import choose
 
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as folder, Progress() as say:
-        return choose(Workshop(source, Path(folder), say.passing), target, measure)
+        choice = choose(Workshop(source, Path(folder), say.passing), target, measure)
+    return [choice.of(order) for order in wanted], choice.made_for
 
 
 def text(made_for: MadeFor, float_file: str) -> str:

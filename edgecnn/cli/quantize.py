@@ -112,7 +112,8 @@ def command(
     )
     search = way_to_layers(max_drop, options, chosen)
     if target is not None:
-        given = {name: options[name] is not None for name in ("passes", "float_layers")}
-        given |= {"max_drop": max_drop is not None, "equalize": equalize}
+        names = ("passes", "float_layers")
+        given = [name for name in names if options[name] is not None]
+        given += ["max_drop"] * (max_drop is not None) + ["equalize"] * equalize
         check_target(target, chosen, given, split_names(options["formats"]), trained is not None)
     run(recipe=chosen, equalize=equalize, trained=trained, search=search, force=force, target=target, **options)

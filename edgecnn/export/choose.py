@@ -100,7 +100,8 @@ class _Search:
 
         ``whole`` is the best file in int8; the sum is also tried with the passes of the best float32 file.
         """
-        folded = fold(self.workshop.source.model, self.workshop.source.arguments)
+        source = self.workshop.source
+        folded = fold(source.model, source.arguments)
         layers = layer_names(folded, folded.graph.nodes)
         places = cuts(len(layers))
         self.say(f"keeping layers in float32: {len(layers)} layers, cut in {len(places)} places")

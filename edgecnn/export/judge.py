@@ -105,15 +105,6 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
     return [_pass_accuracy(each, drafts, scores, source, folder, image) for each in judged]
 
 
-def notes_of(draft: Draft) -> set[str]:
-    """What a person should know of how the file was made: what tracing lost, and what stays float."""
-    if draft.graph is None:
-        return set()
-    floats = float_operations(draft.graph)
-    listed = f"float operations, which have no int8 kernel: {', '.join(floats)}" if floats else ""
-    return {note for note in (lost(draft.graph), listed) if note}
-
-
 def make_and_check(order: Order, file: str, source: Source, folder: Path, image: Image) -> tuple[Draft, Artifact]:
     """Make one file, called ``file``, in ``folder`` and hold it against PyTorch; nothing is scored.
 
@@ -121,6 +112,15 @@ def make_and_check(order: Order, file: str, source: Source, folder: Path, image:
     """
     draft = make(order, source)
     return draft, _pass_parity(file, draft, source, folder, image)
+
+
+def notes_of(draft: Draft) -> set[str]:
+    """What a person should know of how the file was made: what tracing lost, and what stays float."""
+    if draft.graph is None:
+        return set()
+    floats = float_operations(draft.graph)
+    listed = f"float operations, which have no int8 kernel: {', '.join(floats)}" if floats else ""
+    return {note for note in (lost(draft.graph), listed) if note}
 
 
 def comparison(judged: list[Judged], file: str) -> Comparison | None:

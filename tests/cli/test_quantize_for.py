@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 import edgecnn.runtime
-from edgecnn.cli import bundling, made_for
+from edgecnn.cli import made_for
 from edgecnn.cli.main import main
 from edgecnn.data import registry
 from edgecnn.deploy.ssh import board
@@ -50,7 +50,7 @@ def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> ScriptedCosts:
     """Costs go with the bytes of a file: flatten_order takes some away, float32 has more."""
     measure = ScriptedCosts(lambda path: float(path.stat().st_size), INSTRUCTIONS, ("the wind blew",))
-    monkeypatch.setattr(bundling, "measure_on", lambda target, say: measure)
+    monkeypatch.setattr(made_for, "measure_on", lambda target, say: measure)
     monkeypatch.setattr(choose, "FASTER", 4)  # so that layers in float32 are tried, at one cut
     monkeypatch.setattr(cuts, "MOST_CUTS", 1)
     return measure
@@ -82,15 +82,15 @@ def test_the_chosen_files_their_costs_and_why_are_in_the_bundle_and_printed(
 def test_a_file_that_is_not_the_one_that_was_measured_is_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = made_for.choose_for
+    real = made_for.chosen
 
     def other(*words: Any) -> Any:
-        choice = real(*words)
-        trials = tuple(dataclasses.replace(each, sha256="0" * 64) for each in choice.made_for.trials)
-        return dataclasses.replace(choice, made_for=dataclasses.replace(choice.made_for, trials=trials))
+        orders, record = real(*words)
+        trials = tuple(dataclasses.replace(each, sha256="0" * 64) for each in record.trials)
+        return orders, dataclasses.replace(record, trials=trials)
 
     monkeypatch.setattr(choose, "FASTER", 1)
-    monkeypatch.setattr(bundling, "choose_for", other)
+    monkeypatch.setattr(made_for, "chosen", other)
     code, out, errors = run(capfd, *FAST, "--for", "x86", "--out", tmp_path / "b")
     assert (code, out) == (1, "")
     assert errors == ["edgecnn: error: lenet_float32.tflite came out otherwise than when it was measured; run again"]
@@ -154,8 +154,12 @@ VALID = "(valid: x86, cortex-a53, cortex-a72, cortex-a76, ssh://[USER@]HOST[:POR
         (["--for", ""], f"--for '' is no target {VALID}"),
         (["--for", "ssh://a b"], "--for 'ssh://a b' is no address (valid: ssh://[USER@]HOST[:PORT])"),
         (["--for", "x86", "--recipe", "float16"], "--for chooses among files of static_w8a8, not of float16"),
-        (["--for", "auto", "--passes", "none"], "--for chooses by cost what --passes names; give one of the two"),
-        (["--for", "auto", "--float-layers", "conv1"], "--for chooses by cost what --float-layers names; give one"),
+        (["--for", "auto", "--passes", "none"], "--for chooses by cost what --passes chooses otherwise; give one"),
+        (
+            ["--for", "auto", "--float-layers", "conv1"],
+            "--for chooses by cost what --float-layers chooses otherwise; give",
+        ),
+        (["--for", "auto", "--max-drop", "0.3"], "--for chooses by cost what --max-drop chooses otherwise; give one"),
         (["--for", "auto", "--format", "onnx"], "--for chooses among TFLite files; add tflite to --format"),
         (["--for", "auto", "--qat"], "--for changes the graph, and weights trained by --qat are for one graph; choose"),
         (["--for", "auto", "--out", "."], ". already exists; choose another --out or pass --force to replace it"),
