@@ -190,11 +190,12 @@ def settle(network: nn.Module, header: Header, dataset: DataSet) -> Header:
     Several of these models average them over thousands of steps (MnasNet with a momentum of 0.0003), and there were a
     few hundred.
     """
+    network.eval()  # whole: dropped layers would be other ones in every run
     for part in network.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.reset_running_stats()
             part.momentum = None  # the plain mean of all batches
-    network.train()
+            part.train()
     with torch.no_grad():
         for pictures, _ in batches(dataset.train, 100):
             network(to_input(torch.from_numpy(pictures)))

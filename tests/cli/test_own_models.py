@@ -199,6 +199,7 @@ def test_what_torch_fx_cannot_trace_goes_through_torch_export_and_the_loss_is_to
         ("mkae", "unknown factory in .*mine.py 'mkae'; did you mean 'make'"),
         ("Moody", r"cannot be traced, neither by torch.fx \(.*\) nor by torch.export \(.*\); its forward must not"),
     ],
+    ids=["classes", "arguments", "raises", "unknown", "untraceable"],
 )
 def test_a_factory_that_will_not_do_is_one_line(data, file, tmp_path, capfd, name, line):
     told = refused(capfd, *bundle_words(f"{file}:{name}", data, tmp_path / "bundle"))
@@ -213,6 +214,7 @@ def test_a_factory_that_will_not_do_is_one_line(data, file, tmp_path, capfd, nam
         (lambda path: torch.save({"0.weight": torch.zeros(1)}, path), "tensor '0.weight' is 1 in the file and 8x3x3x3"),
         (lambda path: None, "cannot read weights .*w.pth: No such file"),
     ],
+    ids=["more than tensors", "other shapes", "missing"],
 )
 def test_weights_that_will_not_do_are_one_line(data, file, tmp_path, capfd, save, line):
     save(tmp_path / "w.pth")
