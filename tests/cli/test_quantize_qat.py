@@ -21,6 +21,7 @@ from edgecnn import checkpoint
 from edgecnn.cli.main import main
 from edgecnn.data import registry
 from edgecnn.quantize import passes
+from edgecnn.quantize.recipe import STATIC_W4A8
 from edgecnn.runtime.bundle import open_bundle
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS
 from tests.train import small
@@ -142,10 +143,10 @@ def test_4_bit_weights_are_trained_kept_apart_and_given_back(
     run = Path("runs/lenet-digits-static_w4a8-qat")
     header, _ = checkpoint.load(run / WEIGHTS)
     assert header.quantization["recipe_name"] == "static_w4a8"
-    assert header.quantization["rewrites"] == ["equalize", *passes.PASSES]
+    assert header.quantization["rewrites"] == ["equalize", *passes.defaults(STATIC_W4A8)]
     bundle = Path("lenet-digits-static_w4a8-qat")
     manifest = open_bundle(bundle).manifest
-    assert (manifest.recipe, manifest.passes) == ("static_w4a8", ("equalize", *passes.PASSES))
+    assert (manifest.recipe, manifest.passes) == ("static_w4a8", ("equalize", *passes.defaults(STATIC_W4A8)))
     assert manifest.qat is not None
     assert document["quantized"]["gate"]["agreement"] >= 0.985
     code, _, _ = quantize(capfd, "--qat-weights", run / WEIGHTS, *recipe, "--out", "again")
