@@ -26,14 +26,14 @@ from edgecnn.measure import stats
 from edgecnn.measure.costs import TIME, Runs, middle
 from edgecnn.quantize.passes import defaults
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
-from edgecnn.report.table import table
 from edgecnn.runtime.files import write_bytes
 
 COMMITTED = Path(__file__).parent / "results" / "targets.json"
 TARGETS = ("x86", "cortex-a72", "cortex-a76")
+COSTS = ("float32", "plain", "x86", "chosen")
 CALIBRATION = 512  # images, as edgecnn quantize has it
 HEADERS = (
-    "model", "target", "unit", "float32", "plain", "x86 passes", "chosen", "of float32", "of plain", "bytes", "passes",
+    "model", "target", "float32", "plain", "x86's passes", "chosen", "of float32", "of plain", "bytes", "passes",
     "float layers",
 )  # fmt: skip
 
@@ -57,24 +57,22 @@ def costs(row: Row) -> dict[str, Runs]:
     Those that were measured by turns, where there are such, otherwise the screening.
     """
     found = {"float32": _find(row, recipe=FLOAT32.name, chosen=True), "chosen": _chosen(row)}
-    for name, wanted in (("plain", ()), ("x86 passes", _effective(row))):
+    for name, wanted in (("plain", ()), ("x86", _effective(row))):
         found[name] = _find(row, recipe=STATIC_W8A8.name, float_layers=(), passes=wanted)
     return {name: tuple(trial["runs"] or trial["screened"]) for name, trial in found.items()}
 
 
 def text(rows: Sequence[Row]) -> str:
-    """A line for each model and target; times with the 95 % intervals of their ratios."""
-    cells = []
+    """A table in Markdown; x86 in microseconds with the 95 % intervals of the ratios, ARM in thousand instructions."""
+    lines = ["| " + " | ".join(HEADERS) + " |", "|---|---" + "|---:" * 7 + "|---|---|"]
     for row in rows:
-        known, chosen = costs(row), _chosen(row)
-        shown = ["{:,.0f}" if row["kind"] != TIME else "{:,.1f}"] * 4
-        figures = [form.format(middle(known[name])) for form, name in zip(shown, HEADERS[3:7], strict=True)]
+        known, chosen, timed = costs(row), _chosen(row), row["kind"] == TIME
+        figures = [f"{middle(known[name]):.1f}" if timed else f"{middle(known[name]) / 1000:,.0f}" for name in COSTS]
         ratios = [_ratio(row["kind"], known["chosen"], known[name]) for name in ("float32", "plain")]
-        cells.append([
-            row["model"], row["target"], "us" if row["kind"] == TIME else "instructions", *figures, *ratios,
-            f"{chosen['bytes']:,}", " ".join(chosen["passes"]) or "none", " ".join(chosen["float_layers"]) or "-",
-        ])  # fmt: skip
-    return table(HEADERS, cells, "lllrrrrrrrll")
+        names = [" ".join(chosen[each]) or "none" for each in ("passes", "float_layers")]
+        cells = [f"`{row['model']}`", row["target"], *figures, *ratios, f"{chosen['bytes']:,}", *names]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _ratio(kind: str, first: Runs, second: Runs) -> str:
