@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from edgecnn.errors import UsageError
+from edgecnn.runtime.files import cache_folder
 
 VARIABLE = "EDGECNN_DATA"
 
@@ -14,15 +14,13 @@ VARIABLE = "EDGECNN_DATA"
 def data_root() -> Path:
     """The folder that holds downloaded data sets; it need not exist yet.
 
-    ``$EDGECNN_DATA``, else ``edgecnn`` in the user's cache folder: ``$XDG_CACHE_HOME`` or ``~/.cache``,
-    on macOS ``~/Library/Caches``. Raises UsageError when the user has no home folder.
+    ``$EDGECNN_DATA``, else runtime.files.cache_folder(). Raises UsageError when the user has no home folder.
     """
     try:
-        if chosen := os.environ.get(VARIABLE):
-            return Path(chosen).expanduser()
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "edgecnn"
-        cache = os.environ.get("XDG_CACHE_HOME", "")
-        return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "edgecnn"
+        chosen = os.environ.get(VARIABLE)
+        folder = Path(chosen).expanduser() if chosen else cache_folder()
     except RuntimeError as error:
         raise UsageError(f"no folder for data sets: {error}; set {VARIABLE} to one") from error
+    if folder is None:
+        raise UsageError(f"no folder for data sets: the user has no home; set {VARIABLE} to one")
+    return folder

@@ -74,8 +74,8 @@ def test_labels_must_fit_the_classes(folder: Path) -> None:
         ({"images": np.zeros((50, 4, 4, 1), np.uint8), "labels": np.zeros(50, np.int64)}, "'images' is uint8"),
         ({"images": np.zeros((50, 4, 4, 3), np.uint8), "labels": np.zeros(50, np.int32)}, "'labels' is int32"),
         ({"images": np.zeros((50, 4, 4, 3), np.uint8), "labels": np.full(50, 3)}, "outside the 3 classes"),
-        ({"images": np.array([print], object), "labels": np.zeros(50, np.int64)}, "'images' cannot be read"),
-        ({"images": np.zeros(10**7, np.uint8), "labels": np.zeros(50, np.int64)}, "'images' cannot be read"),
+        ({"images": np.array([print], object), "labels": np.zeros(50, np.int64)}, "'images' is object"),
+        ({"images": np.zeros(10**7, np.uint8), "labels": np.zeros(50, np.int64)}, r"'images' is uint8 \[10000000\]"),
     ],
     ids=["missing", "shape", "type", "range", "pickle", "bomb"],
 )
@@ -92,7 +92,7 @@ def test_a_header_that_claims_a_huge_array_is_refused(folder: Path) -> None:
     with zipfile.ZipFile(folder / "sample.npz", "w") as archive:
         archive.writestr("images.npy", head.getvalue() + b"x")
     relist(folder)
-    with pytest.raises(BadFileError, match="'images' cannot be read"):
+    with pytest.raises(BadFileError, match=r"array 'images' is uint8 \[1000000000000000000\], but"):
         open_bundle(folder).sample()
 
 
