@@ -26,6 +26,9 @@ weights_option = click.option(
 passes_option = click.option(
     "--passes", metavar="NAMES", help="Rewrites of the TFLite graph, with commas, or 'none'. Default: fastest on x86."
 )
+sign_option = click.option(
+    "--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the bundle with this Ed25519 key (PEM)."
+)
 
 
 def split_names(text: str) -> list[str]:
@@ -52,6 +55,7 @@ def run(
     out: Path | None,
     force: bool,
     as_json: bool,
+    sign: Path | None,
     trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
 ) -> None:
     """Everything after the options of ``quantize`` and ``export`` are read.
@@ -63,7 +67,9 @@ def run(
     from edgecnn.export.torchscript import DEFAULT_ENGINE
     from edgecnn.quantize.passes import defaults
     from edgecnn.runtime.files import refuse_existing
+    from edgecnn.runtime.signature import signer
 
+    signing = None if sign is None else signer(sign)
     rewrites = None if passes is None else tuple(split_names(passes))
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
     if out is not None:
@@ -79,7 +85,7 @@ def run(
     if trained is not None:
         refuse_existing(folder, force)
         source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
-    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say)
+    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, sign=signing)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
         print_json(document(judged, recipe, source, folder))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from edgecnn.cli.bundling import passes_option, run, weights_option
+from edgecnn.cli.bundling import passes_option, run, sign_option, weights_option
 from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
@@ -53,6 +53,7 @@ class Calibration(click.ParamType):
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
 @qat_options
+@sign_option
 @out_option
 @force_option
 @json_option

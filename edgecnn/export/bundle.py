@@ -19,6 +19,7 @@ from edgecnn.models.cost import macs, parameters
 from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.runtime.files import new_folder, write_bytes
 from edgecnn.runtime.manifest import Dataset, FileEntry, Manifest, Model, Sample
+from edgecnn.runtime.signature import Sign
 
 LABELS = "labels.txt"
 SAMPLE = "sample.npz"
@@ -30,12 +31,20 @@ TOOLS = (
 
 
 def write_bundle(
-    orders: Sequence[Order], recipe: Recipe, source: Source, out: Path, *, force: bool, say: Callable[[str], None]
+    orders: Sequence[Order],
+    recipe: Recipe,
+    source: Source,
+    out: Path,
+    *,
+    force: bool,
+    say: Callable[[str], None],
+    sign: Sign | None = None,
 ) -> list[Judged]:
     """Make and judge ``orders`` and write those that pass as the bundle folder ``out``.
 
-    The bundle's main file is the TFLite file of ``recipe`` (or the first format ordered, without TFLite). Raises
-    CheckFailedError, and writes nothing, if that one fails; OutputExistsError if ``out`` is there without ``force``.
+    The bundle's main file is the TFLite file of ``recipe`` (or the first format ordered, without TFLite); ``sign``
+    signs it all. Raises CheckFailedError, and writes nothing, if the main file fails; OutputExistsError if ``out`` is
+    there without ``force``.
     """
     with new_folder(out, force) as folder:
         judged = judge(orders, source, folder, say)
@@ -45,6 +54,8 @@ def write_bundle(
         write_bytes(folder / LABELS, ("\n".join(source.dataset.classes) + "\n").encode())
         sample = _write_sample(folder / SAMPLE, source)
         _manifest(folder, judged, main, sample, source).save(folder)
+        if sign is not None:
+            sign(folder)
     return judged
 
 

@@ -106,7 +106,7 @@ def _tensor(reader: Reader, table: Table, buffers: list[Table]) -> _Tensor:
     if size > LARGEST:
         raise reader.broken(f"a tensor has the shape {list(shape)}, which is more than {LARGEST >> 20} MiB")
     signature = table.integers(7)
-    if signature and signature != shape and (signature, shape[0]) != ((-1, *shape[1:]), 1):
+    if signature and signature != shape and (signature, shape[:1]) != ((-1, *shape[1:]), (1,)):
         raise reader.broken(f"a tensor of {list(shape)} may have the shape {list(signature[:9])}")
     if table.number(5, "B", 0):
         raise reader.broken("a tensor is a variable")
