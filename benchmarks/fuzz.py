@@ -1,8 +1,8 @@
 """Feeds bad files to the code that a board runs: ``python -m benchmarks.fuzz FILE.json BUNDLE... --cases 20000``.
 
 Without a BUNDLE the cases are images, decoded as ``edgecnn classify`` does; with some, they are mutants of those
-bundles (their TFLite files, manifests and labels), opened and run as ``edgecnn classify`` does: verified, tried out in a
-child with its limits, then opened in the main process. Case n of a seed is always the same. A process plays the main
+bundles (their TFLite files, manifests and labels), opened and run as ``edgecnn classify`` does: verified, tried out in
+a child with its limits, then opened in the main process. Case n of a seed is always the same. A process plays the main
 one, and is watched from outside: it must never die, hang, or hold more than 512 MB. FILE.json holds what came of the
 cases so far, and the same command goes on from there; mutants that ended the child, or worse, are kept in the folder
 beside it. The child is forked here instead of started, which is all that differs from use.

@@ -316,24 +316,8 @@ def _tiff(content: bytes, random: random.Random) -> bytes:
     for _ in range(random.choice((1, 1, 2, 3))):
         at = start + 2 + 12 * random.randrange(count)
         tag, kind, items, value = struct.unpack_from(order + "HHII", some, at)
-        numbers = (
-            0,
-            1,
-            2,
-            3,
-            4,
-            8,
-            16,
-            32,
-            255,
-            5000,
-            65535,
-            1 << 20,
-            (1 << 31) - 1,
-            (1 << 32) - 1,
-            value + 1,
-            items + 1,
-        )
+        large = 5000, 65535, 1 << 20, (1 << 31) - 1, (1 << 32) - 1, value + 1, items + 1
+        numbers = 0, 1, 2, 3, 4, 8, 16, 32, 255, *large
         match random.randrange(5):
             case 0:
                 tag = random.choice(
