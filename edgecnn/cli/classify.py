@@ -44,7 +44,7 @@ def command(
     """
     from edgecnn.runtime.bundle import find_artifact
     from edgecnn.runtime.classify import classify
-    from edgecnn.runtime.picture import BadPictureError, quiet
+    from edgecnn.runtime.picture import BadPictureError
     from edgecnn.runtime.signature import require_signature
 
     require_signature(bundle, public_key)
@@ -54,7 +54,7 @@ def command(
     if as_json:
         write = json_lines() if Path(STREAM) in images else rows.append
     count, bad = 0, []
-    with found.open(artifact, threads) as runner, quiet():
+    with found.open(artifact, threads) as runner:
         for path in _paths(images):
             count += 1
             try:

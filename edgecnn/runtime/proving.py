@@ -30,7 +30,7 @@ from edgecnn.runtime.tflite_verifier import read_verified
 MEMORY = {"tflite": 1 << 29}  # bytes of data; the other formats' engines are heavier
 MEMORY_OF_OTHERS = 1 << 33
 SECONDS = 60  # of the child's life
-PACKAGES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "torch", "numpy")
+PACKAGES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",), "torchscript": ("torch",)}
 
 
 def prove(path: Path, artifact: Artifact, image: Image) -> None:
@@ -121,12 +121,14 @@ def _refused(path: Path, how: str) -> BadFileError:
 
 def _remembered(artifact: Artifact, image: Image) -> Path | None:
     """The file that says that this artifact was proven with what is installed here; None where there is no home."""
+    folder = cache_folder()
+    if folder is None:
+        return None
     engines = []
-    for package in PACKAGES:
+    for package in PACKAGES[artifact.format]:
         try:
             engines.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
     fields = [edgecnn.__version__, sys.version, *engines, repr(artifact), repr(image)]
-    folder = cache_folder()
-    return None if folder is None else folder / "proven" / hashlib.sha256("\n".join(fields).encode()).hexdigest()
+    return folder / "proven" / hashlib.sha256("\n".join(fields).encode()).hexdigest()

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgecnn.errors import BadFileError
 from edgecnn.runtime.tflite_file import MARK, NAMES, TYPES, Reader, Table, read
-from edgecnn.runtime.tflite_shapes import Shape, ShapeError, Step, Taken, check_shapes
+from edgecnn.runtime.tflite_shapes import RULES, Shape, ShapeError, Step, Taken, check_shapes
 from edgecnn.runtime.tflite_tables import OPTIONS, check_tables
 
 SMALLEST = 64  # bytes; a FlatBuffer with one tensor is larger
@@ -108,8 +108,6 @@ def _tensor(reader: Reader, table: Table, buffers: list[Table]) -> _Tensor:
     signature = table.integers(7)
     if signature and signature != shape and (signature, shape[:1]) != ((-1, *shape[1:]), (1,)):
         raise reader.broken(f"a tensor of {list(shape)} may have the shape {list(signature[:9])}")
-    if table.number(5, "B", 0):
-        raise reader.broken("a tensor is a variable")
     index = table.number(2, "I", 0)
     if index >= len(buffers):
         raise reader.broken("the values of a tensor are not there")
@@ -140,7 +138,7 @@ def _check_quantization(reader: Reader, table: Table, shape: Shape, dtype: str) 
         raise reader.broken(f"a tensor of {dtype} has no scale")
     if scales > 1 and not (0 <= axis < len(shape) and shape[axis] == scales):
         raise reader.broken(f"a tensor of {list(shape)} has {scales} scales along axis {axis}")
-    if points not in (scales, 1 if scales else 0) or (points and not scales):
+    if points != scales and (points or dtype in QUANTIZED):
         raise reader.broken(f"a tensor has {scales} scales and {points} zero points")
     grids = np.frombuffer(reader.content, "<f4", scales, start + 4)
     if dtype != "float32" and not ((grids >= LEAST_SCALE) & (grids <= GREATEST_SCALE)).all():
@@ -195,6 +193,8 @@ def _check_graph(reader: Reader, graph: Table, codes: list[Table], tensors: list
 
 
 def _check_operation(name: str, operator: Table, inputs: list[_Tensor | None], outputs: list[_Tensor]) -> None:
+    if name not in RULES:
+        raise ShapeError(f"it is none of the {len(RULES)} operations that image classifiers need ({', '.join(RULES)})")
     kind = operator.number(3, "B", 0)
     if kind and name not in OPTIONS[kind][0].split():
         raise ShapeError(f"it has the options of {OPTIONS[kind][0]}")
