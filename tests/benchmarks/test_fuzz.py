@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def hang(index: int) -> tuple[str, bytes]:
 
 def grab(index: int) -> tuple[str, bytes]:
     if index == 3:
-        bytearray(os.urandom(1 << 20) * 40)
+        len(b"x" * (600 << 20))
     return "loaded", b""
 
 
@@ -65,8 +66,8 @@ def grab(index: int) -> tuple[str, bytes]:
 )
 def test_a_main_process_that_comes_to_harm_is_noticed(tmp_path, monkeypatch, case, failure: str) -> None:
     monkeypatch.setattr(fuzz, "PATIENCE", 2.0)
-    monkeypatch.setattr(fuzz, "MEMORY", fuzz.MEMORY if case is not grab else _resident() + (20 << 20))
-    state = {"next": 0, "peak_bytes": 0, "outcomes": {}, "bad": []}
+    monkeypatch.setattr(fuzz, "MEMORY", fuzz.MEMORY if case is not grab else _resident() + (150 << 20))
+    state: dict[str, Any] = {"next": 0, "peak_bytes": 0, "outcomes": {}, "bad": []}
     fuzz.fuzz(case, state, 6, tmp_path, lambda: None)
     assert state["outcomes"][failure] == 1
     assert state["next"] == 6

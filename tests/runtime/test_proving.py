@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import edgecnn
 from edgecnn.errors import BadFileError
 from edgecnn.runtime import proving
 from edgecnn.runtime.bundle import Bundle, open_bundle
@@ -55,14 +57,19 @@ def test_however_a_child_ends_it_is_one_line(bundle, tmp_path, monkeypatch, scri
 def test_a_good_file_is_tried_out_once(bundle, nothing_remembered: Path, monkeypatch) -> None:
     tried = []
     real = proving.run_child
-    monkeypatch.setattr(proving, "run_child", lambda *words: (tried.append(words[0].name), real(*words)))
+
+    def counted(path: Path, *words: Any) -> None:
+        tried.append(path.name)
+        real(path, *words)
+
+    monkeypatch.setattr(proving, "run_child", counted)
     for _ in range(2):
         bundle.open(bundle.artifact()).close()
     assert tried == [INT8_FILE]
     bundle.open(bundle.artifact("float32")).close()
     assert len(tried) == 2
     assert len(list((nothing_remembered / "proven").iterdir())) == 2
-    monkeypatch.setattr(proving.edgecnn, "__version__", "next")
+    monkeypatch.setattr(edgecnn, "__version__", "next")
     bundle.open(bundle.artifact()).close()
     assert len(tried) == 3, "with another edgecnn it is tried out again"
 
