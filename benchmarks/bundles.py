@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import edgecnn
@@ -20,6 +20,7 @@ from edgecnn.export.bundle import TOOLS, write_bundle
 from edgecnn.export.drafts import orders
 from edgecnn.export.torchscript import DEFAULT_ENGINE
 from edgecnn.quantize.recipe import STATIC_W8A8
+from edgecnn.runtime.places import cache_folder
 
 FORMATS = ("tflite", "onnx", "torchscript")
 CALIBRATION = 512  # images, as edgecnn quantize has it
@@ -27,11 +28,16 @@ ROOMS = ("checkpoint.py", "evaluate.py", "data", "export", "models", "quantize",
 
 
 def default_cache() -> Path:
-    """Where bundles are kept unless told otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn" / "bundles"
+    """Where bundles are kept unless told otherwise: ``bundles`` in ``$EDGECNN_CACHE``, else in the cache folder."""
+    return cache_folder("EDGECNN_CACHE") / "bundles"
 
 
-def bundle(model: str, data: str, cache: Path, say: Callable[[str], None], formats: Sequence[str] = FORMATS) -> Path:
+def say(line: str) -> None:
+    """Tell how the work goes on."""
+    print(line, file=sys.stderr)
+
+
+def bundle(model: str, data: str, cache: Path, formats: Sequence[str] = FORMATS) -> Path:
     """The folder of a model's bundle for a data set, from the cache if it is there.
 
     Raises BadFileError where no weights ship, CheckFailedError if a file does not pass its gate.

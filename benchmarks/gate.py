@@ -33,7 +33,7 @@ def measure() -> Session:
         stage = Path(name)
         folders = tuple(Path(f"{model}-{DATA}") for model in models.names())
         for model, folder in zip(models.names(), folders, strict=True):
-            (stage / folder).symlink_to(bundle(model, DATA, stage, _say, ("tflite",)))
+            (stage / folder).symlink_to(bundle(model, DATA, stage, ("tflite",)))
         with chdir(stage):
             return bench(find_cases(Order(folders, ("litert",), settings=ONCE)), ONCE).thin(1)
 
@@ -55,10 +55,6 @@ def main(words: list[str] | None = None) -> int:
         now = Path(folder) / "now.json"
         session.save(now)
         return edgecnn(["compare-runs", str(COMMITTED), str(now), "--fail-on", LIMITS])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

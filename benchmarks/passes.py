@@ -92,7 +92,7 @@ def run(model: str, runs: int, folder: Path) -> list[Row]:
     files = []
     for number, (recipe, chosen) in enumerate(variants()):
         if recipe == FLOAT32.name:
-            content = tflite.convert_float(passes.apply(fold(network), chosen, arguments), arguments)
+            content = tflite.convert_float(passes.apply(fold(network, arguments), chosen, arguments), arguments)
         else:
             content = tflite.convert_quantized(ptq.calibrate(network, arguments, [images], chosen), arguments)
         files.append(folder / f"{model}_{number}_{recipe}.tflite")

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from benchmarks.peers import NAME
 from benchmarks.suite import ACCURACY, BENCH, RESULTS
-from benchmarks.summary import Row, change, percent
+from benchmarks.summary import Row, change
 from edgecnn.errors import BadFileError, EdgeCNNError
 from edgecnn.measure.figures import figures
 from edgecnn.measure.machine import FEATURES
 from edgecnn.measure.measurement import Measurement, Session
+from edgecnn.report.numbers import percent
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.records import decode, read_json
 

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import summary
-from benchmarks.bundles import bundle, default_cache
+from benchmarks.bundles import bundle, default_cache, say
 from benchmarks.peers import NAME, write_peers
 from edgecnn import models
 from edgecnn.data.registry import load
@@ -68,14 +68,14 @@ def run(options: argparse.Namespace) -> Path:
     with tempfile.TemporaryDirectory() as name:
         stage = Path(name)  # the files are benched from here, so that their paths in the result are nobody's
         for model in options.models:
-            (stage / f"{model}-{data.name}").symlink_to(bundle(model, data.name, options.cache, _say))
+            (stage / f"{model}-{data.name}").symlink_to(bundle(model, data.name, options.cache))
         folders = [Path(f"{model}-{data.name}") for model in options.models]
         if options.peers:
             folders.append(Path(write_peers(options.peers, stage / NAME, stage / folders[0]).name))
         rows = [summary.score(stage / folder, data) for folder in folders]
         order = Order(tuple(folders), settings=Settings(options.runs, options.min_seconds))
         with chdir(stage):
-            session = bench(find_cases(order), order.settings, say=_say)
+            session = bench(find_cases(order), order.settings, say=say)
     if session.invalid:
         raise UntrustworthyError(f"the figures are INVALID: {'; '.join(session.verdict.reasons)}")
     write(session, rows, out)
@@ -102,10 +102,6 @@ def main(words: list[str] | None = None) -> int:
         print(f"suite: error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

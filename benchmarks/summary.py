@@ -20,6 +20,7 @@ from edgecnn.data.registry import load
 from edgecnn.errors import EdgeCNNError, UsageError
 from edgecnn.measure.accuracy import score_together
 from edgecnn.measure.comparison import Comparison
+from edgecnn.report.numbers import percent
 from edgecnn.report.table import table
 from edgecnn.runtime.bundle import open_bundle
 
@@ -64,11 +65,6 @@ def change(row: Row) -> str:
     return f"{row.change:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def percent(share: float) -> str:
-    """A share, for a table."""
-    return f"{100 * share:.2f} %"
-
-
 def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.summary", description="Float against static_w8a8.")
@@ -79,7 +75,7 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         data = load(options.data)
-        folders = [bundle(model, data.name, options.cache, _say) for model in models.names()]
+        folders = [bundle(model, data.name, options.cache) for model in models.names()]
         rows = [score(folder, data) for folder in folders]
     except EdgeCNNError as error:
         print(f"summary: error: {error}", file=sys.stderr)
@@ -95,10 +91,6 @@ def main(words: list[str] | None = None) -> int:
     ]  # fmt: skip
     print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else table(HEADERS, cells, "lrrrrr"))
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

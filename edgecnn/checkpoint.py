@@ -1,5 +1,8 @@
 """Weights on disk: safetensors with a JSON header, never pickle.
 
+Weights of a model from outside may also be another's safetensors file, or a PyTorch state dict, which is read by the
+one loader of torch that builds tensors and nothing else.
+
 The header says what the tensors are: model and arguments, data set, recipe, metrics, versions, and the command that
 made them. A checkpoint of an unfinished training holds the optimizer's and the averaged weights' tensors as well.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
@@ -25,12 +30,15 @@ from torch import Tensor, nn
 import edgecnn
 from edgecnn import models
 from edgecnn.errors import BadFileError, UsageError
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
 from edgecnn.runtime.files import write_bytes
 
 _HEADER_KEY = "edgecnn"
 _FORMAT = 1
 SUFFIX = ".safetensors"
+STATE_DICT_SUFFIXES = (".pth", ".pt")
+_LONGEST_HEADER = 100_000_000  # bytes; the same bound as safetensors' own
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts put a state dict
 
 
 def tool_versions(*packages: str) -> dict[str, str]:
@@ -50,6 +58,7 @@ class Header:
 
     ``recipe`` are the training settings, ``metrics`` what was measured (accuracies are fractions of
     ``test_images`` or ``validation_images``), ``training`` the machine, the seconds it took and the epoch reached.
+    ``normalization`` is the input normalization that the architecture was trained with, None for edgecnn's own.
     ``quantization`` says what weights were trained to be quantized for, and is empty for float weights.
     """
 
@@ -64,11 +73,16 @@ class Header:
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     versions: dict[str, str] = field(default_factory=lambda: tool_versions("torch"))
     format: int = _FORMAT
+    normalization: Normalization | None = None
     quantization: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One JSON object."""
-        return json.dumps(asdict(self) | {"arguments": self.arguments.to_json()}, sort_keys=True, allow_nan=False)
+        value = asdict(self) | {"arguments": self.arguments.to_json()}
+        del value["normalization"]  # absent where there is none, as in files that are older than it
+        if self.normalization is not None:
+            value["normalization"] = self.normalization.to_json()
+        return json.dumps(value, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> Header:
@@ -79,6 +93,8 @@ class Header:
             if written == _FORMAT:
                 value["arguments"] = ModelArguments.from_json(value["arguments"])
                 value["classes"] = tuple(value["classes"])
+                if value.get("normalization") is not None:
+                    value["normalization"] = Normalization.from_json(value["normalization"])
                 return cls(**value)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise BadFileError(f"{path} has a header that edgecnn did not write ({error!r})") from error
@@ -129,7 +145,8 @@ def fit(model: nn.Module, tensors: Mapping[str, Tensor], source: object) -> None
     for name in tensors:
         if name not in wanted:
             raise BadFileError(f"{source} does not fit the model: the model has no tensor '{name}'")
-    model.load_state_dict(dict(tensors))
+    wanted.update(tensors)  # the model's own dict, as it tells the versions of its modules
+    model.load_state_dict(wanted)
 
 
 def _shape(tensor: Tensor) -> str:
@@ -139,21 +156,81 @@ def _shape(tensor: Tensor) -> str:
 def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module, Header]:
     """The model a weights file holds, in evaluation mode, and its header.
 
-    Raises BadFileError if the file is broken, belongs to another model than ``expected_model``, does not fit, or holds
-    weights that were trained for quantization, which are no float weights any more.
+    A model that is a user's code is built only if ``expected_model`` names such a model: opening a file runs nothing
+    that the file names. Raises BadFileError if the file is broken, belongs to another model than ``expected_model``,
+    does not fit, or holds weights that were trained for quantization, which are no float weights any more; UsageError
+    for a user's model that is not named.
     """
     header, tensors = load(path)
     if header.quantization:
         raise BadFileError(f"{path} holds weights that '--qat' trained, no float weights; give it as --qat-weights")
+    if expected_model is None and models.runs_code(header.model):
+        raise UsageError(f"{path} holds weights of '{header.model}', which is code; name it with --model to let it run")
     if expected_model is not None and expected_model != header.model:
+        named = models.create(expected_model, header.arguments, header.normalization)
         # Said by the first tensor that differs, where one does.
-        fit(models.create(expected_model, header.arguments), tensors, f"{path} (weights of '{header.model}')")
-        raise BadFileError(
-            f"{path} holds weights of '{header.model}', not of '{expected_model}'; choose --model '{header.model}'"
-        )
-    model = models.create(header.model, header.arguments)
+        fit(named, tensors, f"{path} (weights of '{header.model}')")
+        if not (models.runs_code(expected_model) and models.runs_code(header.model)):
+            raise BadFileError(
+                f"{path} holds weights of '{header.model}', not of '{expected_model}'; choose --model '{header.model}'"
+            )
+        return named.eval(), replace(header, model=expected_model)  # the same code, from another folder
+    model = models.create(header.model, header.arguments, header.normalization)
     fit(model, tensors, path)
     return model.eval(), header
+
+
+def has_header(path: Path) -> bool:
+    """True for a file that ``save`` wrote, as far as its beginning tells; False also for one that is not there."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return length < _LONGEST_HEADER and _HEADER_KEY in json.loads(file.read(length)).get("__metadata__", {})
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def load_foreign(path: Path, model: nn.Module) -> nn.Module:
+    """Put the tensors of a file that edgecnn did not write into ``model``; gives it in evaluation mode.
+
+    It is a safetensors file, or a PyTorch file (.pth, .pt) with a state dict, alone or under one of the usual keys;
+    'module.' before every name, which parallel training leaves, is ignored. Raises BadFileError if it cannot be read,
+    holds more than tensors, or does not fit.
+    """
+    tensors = _state_dict(path) if path.suffix in STATE_DICT_SUFFIXES else _foreign_safetensors(path)
+    if tensors and all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    fit(model, tensors, path)
+    return model.eval()
+
+
+def _foreign_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return tensors_from_bytes(path.read_bytes())
+    except OSError as error:
+        raise BadFileError(f"cannot read weights {path}: {error.strerror}; give a {SUFFIX} file") from error
+    except SafetensorError as error:
+        raise BadFileError(f"{path} is not a whole safetensors file ({error}); check or copy it again") from error
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise BadFileError(f"cannot read weights {path}: {error.strerror}; give a {SUFFIX} file") from error
+    except pickle.UnpicklingError as error:
+        raise BadFileError(
+            f"{path} holds more than tensors, and opening it would run its code; write the weights alone with "
+            "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors') and give that"
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise BadFileError(f"{path} is not a whole PyTorch file ({str(error).splitlines()[0]})") from error
+    for key in _WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise BadFileError(f"{path} holds no state dict (names and tensors); save model.state_dict()")
+    return dict(found)
 
 
 def digest(model: nn.Module) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecnn.runtime import proving
 from tests.browser import browser as browser
 
 Once = Callable[[str, Callable[[Path], object]], Path]
@@ -24,7 +25,7 @@ def proven(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgecnn.runtime.proving.cache_folder", lambda: folder)
+        patch.setenv(proving.VARIABLE, str(folder))
         yield folder
 
 

@@ -44,7 +44,7 @@ import sys
 blocked = {
     "torch", "torchvision", "torchao", "torch_pruning", "tensorflow", "keras", "jax", "jaxlib", "litert_torch",
     "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "openvino", "executorch",
-    "safetensors", "sklearn", "scipy", "matplotlib", "transformers", "pytest", "jsonschema",
+    "safetensors", "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema",
 }
 class Wall:
     def find_spec(self, name, path=None, target=None):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from edgecnn.errors import EdgeCNNError, OutputError, UsageError
+from edgecnn.errors import EdgeCNNError, OutputError
 from edgecnn.runtime.files import new_folder
+from edgecnn.runtime.places import cache_folder
 
 VARIABLE = "EDGECNN_CACHE"
 
@@ -17,17 +17,11 @@ Say = Callable[[str], None]
 
 
 def cache_root() -> Path:
-    """``emulated-arm`` in ``$EDGECNN_CACHE``, else in ``edgecnn`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+    """``emulated-arm`` in ``$EDGECNN_CACHE``, else in the cache folder; it need not exist yet.
 
-    It need not exist yet. Raises UsageError when the user has no home folder.
+    Raises UsageError when the user has no home folder.
     """
-    if chosen := os.environ.get(VARIABLE):
-        return Path(chosen).expanduser().absolute() / "emulated-arm"
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        return (cache if cache.is_absolute() else Path.home() / ".cache") / "edgecnn" / "emulated-arm"
-    except RuntimeError as error:
-        raise UsageError(f"no folder for the emulated system: {error}; set {VARIABLE} to one") from error
+    return cache_folder(VARIABLE) / "emulated-arm"
 
 
 def once(path: Path, make: Callable[[Path], None], say: Say) -> Path:

@@ -40,10 +40,15 @@ class Claim:
 
 
 class Board:
-    """A board behind a Connection. ``say`` hears of a connection that was lost and found again."""
+    """A board behind a Connection. ``say`` hears of a connection that was lost and found again.
 
-    def __init__(self, address: Address, stop: threading.Event, say: Callable[[str], None]) -> None:
-        self.address, self._say = address, say
+    ``place`` is where on the board things are kept: "cache" or "share" (see onboard.py).
+    """
+
+    def __init__(
+        self, address: Address, stop: threading.Event, say: Callable[[str], None], place: str = "cache"
+    ) -> None:
+        self.address, self._say, self._place = address, say, place
         self._connection = Connection(address, stop)
         self._lost: float | None = None  # when the connection was lost
 
@@ -142,6 +147,17 @@ class Board:
             if request["keep"] and left:
                 self._say(f"kept ~/.cache/edgecnn/{request['env']} there; a run without --keep removes it")
 
+    def tidy(self, name: str, token: str) -> None:
+        """Remove what no version of a name needs that is kept, even after a stop; says so when that is not possible."""
+        try:
+            try:
+                self._once("tidy", {"job": name, "token": token})
+            except LinkError:
+                self._connection.open()
+                self._once("tidy", {"job": name, "token": token})
+        except EdgeCNNError as error:
+            self._say(f"{self.address}: not tidied up ({error}); the next deploy does it")
+
     def close(self) -> None:
         """Log out."""
         self._connection.close()
@@ -189,7 +205,7 @@ class Board:
         send: Path | None = None,
         hear: Callable[[dict[str, Any]], None] = lambda _answer: None,
     ) -> dict[str, Any]:
-        answers = self._converse(_command({"do": do} | request), send, hear)
+        answers = self._converse(_command({"do": do, "place": self._place} | request), send, hear)
         if not answers:
             raise LinkError(f"{self.address}: no answer to '{do}'")
         return answers[-1]

@@ -1,10 +1,11 @@
 """What runs on the board: one program of the standard library, sent along with each request and kept nowhere.
 
 It gets a request as JSON and answers with lines that begin with MARK, so that what a login shell prints is no answer.
-Everything it makes lies below ``~/.cache/edgecnn``:
+Everything it makes lies below ``~/.cache/edgecnn``, or ``~/.local/share/edgecnn`` where it is to stay:
 
     env-KEY/     venv, wheels, and the task ``install``
     bench-KEY/   owner, env, files, result.json, and the task ``bench``
+    NAME/        owner, env, versions of a bundle and links to two of them; see versions.py
 
 A task runs detached from the connection, holds ``TASK.lock`` while it does, has its standard error in ``TASK.err``,
 and ends with its exit code in ``TASK.exit``. Each request may come again after a broken connection.
@@ -32,12 +33,15 @@ from typing import Any
 MARK = b"EDGECNN "
 LOOK = 0.2  # seconds between two looks at a task; each costs some microseconds
 BLOCK = 1 << 16
+PLACES = {"cache": Path(".cache", "edgecnn"), "share": Path(".local", "share", "edgecnn")}
+LINKS = ("current", "previous")
 Request = dict[str, Any]
+place = "cache"  # or what the request says
 
 
 def root() -> Path:
     """The folder of everything that is made here."""
-    return Path.home() / ".cache" / "edgecnn"
+    return Path.home() / PLACES[place]
 
 
 def claim(request: Request) -> Request:
@@ -151,6 +155,52 @@ def clean(request: Request) -> Request:
     return {"left": [str(path) for path in (folder, own) if path.exists()]}
 
 
+def state(request: Request) -> Request:
+    """Which version of a name runs, and which ran before it."""
+    return {"root": str(root()), **{name: _version(root() / request["job"] / name) for name in LINKS}}
+
+
+def switch(request: Request) -> Request:
+    """Make a version the one that runs; what ran becomes ``previous``. Does nothing where it runs already.
+
+    A deploy may only while it is the owner; one without a token goes back to a version that is there.
+    """
+    home, version = root() / request["job"], request["version"]
+    if request["token"] not in (None, _read(home / "owner")):
+        return {"taken": True}
+    os.chmod(home / "versions" / version / "edgecnn", 0o755)
+    now = _version(home / "current")
+    if now != version:
+        if now is not None:
+            _point(home / "previous", now)
+        _point(home / "current", version)
+    return state(request)
+
+
+def tidy(request: Request) -> Request:
+    """Remove the versions of a name to which no link leads, and the environments that no version needs. Only the
+    owner may."""
+    home = root() / request["job"]
+    if _read(home / "owner") != request["token"]:
+        return {"taken": True}
+    kept = [_version(home / name) for name in LINKS]
+    for version in home.glob("versions/*"):
+        if version.name not in kept:
+            _kill(version, "self-test")
+            shutil.rmtree(version, ignore_errors=True)
+    (home / "env").unlink(missing_ok=True)  # no longer being made
+    if not any(kept):
+        shutil.rmtree(home, ignore_errors=True)
+    used = {_read(path) for path in [*root().glob("*/versions/*/env"), *root().glob("*/env")]}
+    for env in root().glob("env-*"):
+        if env.name not in used:
+            _kill(env, "install")
+            shutil.rmtree(env, ignore_errors=True)
+    with suppress(OSError):  # not empty, or gone
+        root().rmdir()
+    return {}
+
+
 def answer(content: Request) -> None:
     """Print one answer."""
     sys.stdout.buffer.write(MARK + json.dumps(content).encode() + b"\n")
@@ -217,6 +267,18 @@ def _kill(folder: Path, task: str) -> None:
         time.sleep(0.01)
 
 
+def _version(link: Path) -> str | None:
+    """The version that a link leads to, None where it leads nowhere."""
+    return link.resolve().name if link.is_symlink() and link.is_dir() else None
+
+
+def _point(link: Path, version: str) -> None:
+    """Let a link lead to a version, in one step."""
+    part = link.with_name(f".{link.name}.{os.getpid()}")
+    part.symlink_to(Path("versions", version))
+    os.replace(part, link)
+
+
 def _write(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_text(text)
@@ -237,12 +299,15 @@ def _sha256(path: Path) -> str:
 
 REQUESTS: dict[str, Callable[[Request], Request]] = {
     "claim": claim, "missing": missing, "put": put, "start": start, "follow": follow, "get": get, "clean": clean,
+    "state": state, "switch": switch, "tidy": tidy,
 }  # fmt: skip
 
 
 def main() -> None:
     """Carry out the request in the second argument; an error of the system is an answer too."""
+    global place
     request = json.loads(base64.b64decode(sys.argv[2]))
+    place = request["place"]
     try:
         answer(REQUESTS[request["do"]](request))
     except OSError as error:

@@ -15,13 +15,19 @@ from edgecnn.errors import CheckFailedError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgecnn.checkpoint import Header
     from edgecnn.export.judge import Judged
     from edgecnn.export.source import Source
+    from edgecnn.models import Normalization
     from edgecnn.quantize.qat import Trained
     from edgecnn.quantize.recipe import Recipe
 
+RECORDED_ALREADY = "--mean and --std are recorded with these weights already; leave them away"
 weights_option = click.option(
-    "--weights", type=click.Path(path_type=Path), help="A .safetensors file. Default: the weights that ship."
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="A .safetensors file, or, for a model from outside, a .pth with a state dict. Default: the weights that ship, "
+    "or those that a function of yours gives the model.",
 )
 passes_option = click.option(
     "--passes", metavar="NAMES", help="Rewrites of the TFLite graph, with commas, or 'none'. Default: fastest on x86."
@@ -46,6 +52,9 @@ def run(
     model: str,
     weights: Path | None,
     data: str,
+    image: tuple[int, int, int] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     on_broken: str,
     recipe: Recipe,
     formats: str,
@@ -65,6 +74,7 @@ def run(
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import orders
     from edgecnn.export.torchscript import DEFAULT_ENGINE
+    from edgecnn.models import short_name
     from edgecnn.quantize.passes import defaults
     from edgecnn.runtime.files import refuse_existing
     from edgecnn.runtime.signature import signer
@@ -74,14 +84,15 @@ def run(
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
     if out is not None:
         refuse_existing(out, force)
+    own = normalization_from(mean, std)
     if calibration == "synthetic":
         if trained is not None:
             raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
-        source = make_source(model, weights, data)
+        source = make_source(model, weights, data, image, own)
     else:
-        source = load_source(model, weights, data, on_broken, calibration)
+        source = load_source(model, weights, data, on_broken, calibration, image, own)
     suffix = "-synthetic" if source.held_out is not None else "" if trained is None else "-qat"
-    folder = out or Path(f"{model}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
+    folder = out or Path(f"{short_name(model)}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
     if trained is not None:
         refuse_existing(folder, force)
         source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
@@ -95,40 +106,76 @@ def run(
         raise CheckFailedError(f"{len(failures)} of {len(judged)} files failed: {failures[0].failure}")
 
 
-def load_source(model: str, weights: Path | None, data: str, on_broken: str, calibration: int) -> Source:
+def normalization_from(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Normalization | None:
+    """What --mean and --std say together. Raises UsageError where there is one without the other."""
+    from edgecnn.models import Normalization
+
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise UsageError("--mean and --std are given together: the model wants (pixel / 255 - mean) / std")
+    return Normalization(mean, std)
+
+
+def load_source(
+    model: str,
+    weights: Path | None,
+    data: str,
+    on_broken: str,
+    calibration: int,
+    image: tuple[int, int, int] | None = None,
+    normalization: Normalization | None = None,
+) -> Source:
     """The model and its data. Raises UsageError for names and files that are not there or do not fit."""
     from edgecnn import checkpoint, models
     from edgecnn.data import registry
-    from edgecnn.errors import UnknownNameError
-    from edgecnn.export.source import Source, find_weights
+    from edgecnn.export.source import Source, find_weights, foreign_weights
 
-    if model not in models.names():
-        raise UnknownNameError("model", model, models.names())
-    loaded = None if weights is None else checkpoint.load_model(weights, model)
-    image = None
+    models.check(model)
+    foreign = models.is_own(model) and (weights is None or not checkpoint.has_header(weights))
+    loaded = None if weights is None or foreign else checkpoint.load_model(weights, model)
     if loaded is not None:
-        arguments = loaded[1].arguments
-        image = (*arguments.image_size, arguments.in_channels)
+        image = _recorded_size(loaded[1], weights, image)
+    if normalization is not None and not foreign:
+        raise UsageError(RECORDED_ALREADY)
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if dataset.note:
         click.secho(dataset.note, err=True, bold=True)
-    network, header = loaded or find_weights(model, dataset)
+    if foreign:
+        if weights is None:
+            say(f"no --weights: taking those that {model} gives the model")
+        network, header = foreign_weights(model, weights, dataset, normalization)
+    else:
+        network, header = loaded or find_weights(model, dataset)
     return Source(network, header, dataset, calibration)
 
 
-def make_source(model: str, weights: Path | None, data: str) -> Source:
+def make_source(
+    model: str,
+    weights: Path | None,
+    data: str,
+    image: tuple[int, int, int] | None = None,
+    normalization: Normalization | None = None,
+) -> Source:
     """The model, and images made from it instead of a data set; ``data`` only says which shipped weights are meant.
 
-    Raises UsageError for names and files that are not there or do not fit, and where 'auto' leaves the weights open.
+    Raises UsageError for names and files that are not there or do not fit, where 'auto' leaves the weights open, and
+    for weights that do not say what classes and images they are for.
     """
     from edgecnn import checkpoint, models
-    from edgecnn.errors import UnknownNameError
     from edgecnn.export.source import shipped_weights, without_data
 
-    if model not in models.names():
-        raise UnknownNameError("model", model, models.names())
+    models.check(model)
+    if models.is_own(model) and (weights is None or (weights.is_file() and not checkpoint.has_header(weights))):
+        raise UsageError(
+            "--calibration synthetic needs weights that 'edgecnn train' wrote, since they say what classes and images "
+            f"'{model}' is for; give those as --weights, or calibrate on images"
+        )
+    if normalization is not None:
+        raise UsageError(RECORDED_ALREADY)
     if weights is not None:
         network, header = checkpoint.load_model(weights, model)
+        _recorded_size(header, weights, image)
         if data not in ("auto", header.dataset):
             raise UsageError(f"{weights} was trained on {header.dataset}, not on {data}; leave --data out")
     elif data == "auto":
@@ -138,10 +185,24 @@ def make_source(model: str, weights: Path | None, data: str) -> Source:
         )
     else:
         network, header = shipped_weights(model, data)
+        _recorded_size(header, "these weights", image)
     say(f"making images from the weights of {model}; no data set is read")
     source = without_data(network, header)
     click.secho(source.dataset.note, err=True, bold=True)
     return source
+
+
+def _recorded_size(header: Header, weights: object, image: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    """Height, width and channels that ``weights`` are for. Raises UsageError if ``image`` says something else."""
+    arguments = header.arguments
+    recorded = (*arguments.image_size, arguments.in_channels)
+    if image not in (None, recorded):
+        raise UsageError(f"{weights} is for images of {_size(recorded)}, not {_size(image)}; leave --image-size away")
+    return recorded
+
+
+def _size(image: tuple[int, ...] | None) -> str:
+    return "x".join(map(str, image or ()))
 
 
 def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
@@ -163,7 +224,7 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         if each.artifact is not None and each.score is not None:
             row |= {
                 "bytes": each.artifact.bytes, "accuracy": each.score.accuracy, "images": each.score.images,
-                "gate": each.artifact.gate, "engine": each.artifact.engine,
+                "gate": each.artifact.gate, "engine": each.artifact.engine, "float_operations": float_operations(each),
             }  # fmt: skip
         if each.artifact is not None and each.likeness is not None:
             row |= {
@@ -194,6 +255,11 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
     return result
 
 
+def float_operations(judged: Judged) -> str:
+    """The operations of a file that have no int8 kernel and stay float, with commas; empty where there are none."""
+    return str((judged.artifact.gate if judged.artifact else {}).get("float_operations", ""))
+
+
 def text(judged: list[Judged], source: Source, folder: Path) -> str:
     """What a person reads."""
     from edgecnn.export.judge import comparison
@@ -221,6 +287,7 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         title += "; change and agreement against the float32 TFLite file"
     headers = ["file", "recipe", "bytes", "accuracy", "change in points (95 %)", "agreement", "ms to make"]
     note = [source.dataset.note] if source.dataset.note else []
+    floats = {f"{each.file}: float operations: {named}" for each in judged if (named := float_operations(each))}
     trained = [] if source.trained is None else [f"weights {source.trained.source}"]
     return "\n".join([
         *note,
@@ -228,6 +295,7 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         "",
         table(headers, rows, "llrrrrr"),
         "",
+        *sorted(floats),
         *failures,
         *trained,
         f"bundle {folder}",

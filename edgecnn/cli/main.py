@@ -51,6 +51,7 @@ VERBS = {
     "debug": Verb("edgecnn.cli.debug:command", "Tell which layer of a quantized bundle loses what, and why."),
     "compare-runs": Verb("edgecnn.cli.compare_runs:command", "Hold a result file of bench against an older one."),
     "report": Verb("edgecnn.cli.report:command", "Turn results of bench into a page, Markdown or pictures."),
+    "deploy": Verb("edgecnn.cli.deploy:command", "Put a bundle on a board, test it there, and go back if need be."),
     "doctor": Verb("edgecnn.cli.doctor:command", "Tell what works on this machine and how to mend the rest."),
     "models": Verb("edgecnn.cli.models:command", "List the models, and the trained weights that ship with them."),
 }
@@ -58,7 +59,7 @@ VERBS = {
 # Import names that only the extra `train` installs: a light install lacks them, which is no internal error.
 TRAIN_MODULES = {
     "ai_edge_quantizer", "flatbuffers", "litert_torch", "matplotlib", "onnx", "onnxruntime", "onnxscript",
-    "safetensors", "sklearn", "torch", "torch_pruning", "torchao", "torchvision", "tqdm",
+    "safetensors", "sklearn", "timm", "torch", "torch_pruning", "torchao", "torchvision", "tqdm",
 }  # fmt: skip
 
 

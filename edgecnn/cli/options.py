@@ -77,8 +77,50 @@ def _start_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool
 
 
 model_option = click.option(
-    "--model", metavar="NAME", required=True, help="The model's name; 'edgecnn models' lists them."
+    "--model",
+    metavar="NAME",
+    required=True,
+    help="A name that 'edgecnn models' lists; torchvision:NAME or timm:NAME; or a function of yours that makes the "
+    "model, as path/to/file.py:FUNCTION or package.module:FUNCTION, which runs that code.",
 )
+
+
+def _image_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
+    if value is None:
+        return None
+    words = value.split("x")
+    if len(words) not in (1, 2, 3) or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise click.BadParameter(f"'{value}' (valid: HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS, such as 48x64 or 48x64x1)")
+    height, width, *channels = map(int, words * 2 if len(words) == 1 else words)
+    return height, width, channels[0] if channels else 3
+
+
+image_option = click.option(
+    "--image-size",
+    "image",
+    metavar="HxW[xC]",
+    callback=_image_size,
+    help="What a folder's images are resized to. Default: that of the weights, or 32x32x3.",
+)
+
+
+def _values(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(word) for word in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"'{value}' (valid: numbers with commas, such as 0.485,0.456,0.406)") from error
+
+
+mean_option = click.option(
+    "--mean",
+    metavar="VALUES",
+    callback=_values,
+    help="The model wants (pixel / 255 - mean) / std; one value, or one for each channel. Default: what the weights "
+    "record, what torchvision or timm say, or edgecnn's own.",
+)
+std_option = click.option("--std", metavar="VALUES", callback=_values, help="With --mean.")
 
 data_option = click.option(
     "--data",

@@ -24,7 +24,7 @@ _OPTIONS = (
     click.option(
         "--qat-weights", metavar="FILE", help=f"Weights that --qat trained, to use again; '{SHIPPED}': those that ship."
     ),
-    click.option("--epochs", type=click.IntRange(1), help="Of --qat. Default: 6."),
+    click.option("--epochs", type=click.IntRange(1), help="Of --qat. Default: 4."),
     click.option("--learning-rate", type=float, help="Of --qat, at the start. Default: 0.01."),
     click.option("--batch-size", type=click.IntRange(1), help="Of --qat. Default: 256."),
     click.option("--seed", type=int, help="Of --qat. Default: 0."),
@@ -80,16 +80,18 @@ def way_to_trained(
     TrainRecipe(**given)  # refused here, before the data is read
 
     def train(source: Source, rewrites: tuple[str, ...]) -> Trained:
+        from edgecnn.models import short_name
         from edgecnn.quantize import qat as training
 
         header = source.header
+        name = f"{short_name(header.model)}-{Path(source.dataset.name).name}-qat"
         return training.train(
             source.model,
             header,
             source.dataset,
             source.calibration_batches(),
-            training.settings(header, **given),
-            places.get("run") or Path("runs") / f"{header.model}-{Path(source.dataset.name).name}-qat",
+            training.settings(header, mirrorable=source.dataset.mirrorable, **given),
+            places.get("run") or Path("runs") / name,
             rewrites=rewrites,
             device=places.get("device", "auto"),
             resume=places.get("resume", False),

@@ -7,7 +7,17 @@ from typing import Any, Literal
 import click
 
 from edgecnn.cli.bundling import passes_option, run, sign_option, weights_option
-from edgecnn.cli.options import broken_option, data_option, force_option, json_option, model_option, out_option
+from edgecnn.cli.options import (
+    broken_option,
+    data_option,
+    force_option,
+    image_option,
+    json_option,
+    mean_option,
+    model_option,
+    out_option,
+    std_option,
+)
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
 
@@ -38,6 +48,9 @@ class Calibration(click.ParamType):
 @model_option
 @weights_option
 @data_option
+@image_option
+@mean_option
+@std_option
 @broken_option
 @click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w8a16, dynamic_w8 ...")
 @click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")

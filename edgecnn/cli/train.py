@@ -15,32 +15,21 @@ from edgecnn.cli.options import (
     data_option,
     first_process,
     force_option,
+    image_option,
     json_option,
+    mean_option,
     model_option,
     print_json,
+    std_option,
 )
-
-
-def _image_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
-    if value is None:
-        return None
-    words = value.split("x")
-    if len(words) not in (2, 3) or not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise click.BadParameter(f"'{value}' (valid: HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS, such as 48x64 or 48x64x1)")
-    height, width, *channels = map(int, words)
-    return height, width, channels[0] if channels else 3
 
 
 @click.command(name="train")
 @model_option
 @data_option
-@click.option(
-    "--image-size",
-    "image",
-    metavar="HxW[xC]",
-    callback=_image_size,
-    help="What a folder's images are resized to. Default: 32x32x3.",
-)
+@image_option
+@mean_option
+@std_option
 @broken_option
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATA.")
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
@@ -69,6 +58,8 @@ def command(
     model: str,
     data: str,
     image: tuple[int, int, int] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     on_broken: str,
     out: Path | None,
     flip: bool | None,
@@ -87,13 +78,13 @@ def command(
     On several GPUs: torchrun --nproc-per-node N -m edgecnn train ...
     """
     from edgecnn import models
+    from edgecnn.cli.bundling import normalization_from
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
-    from edgecnn.errors import UnknownNameError
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
 
-    if model not in models.names():
-        raise UnknownNameError("model", model, models.names())
+    models.check(model)
+    normalization = normalization_from(mean, std)
     if precision == "auto":
         precision = "bfloat16" if choose_device(device).type == "cuda" else "float32"
     # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.
@@ -105,9 +96,12 @@ def command(
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=dataset.mirrorable))
     if dataset.note and first_process():
         click.secho(dataset.note, err=True, bold=True)
-    folder = out or Path("runs") / f"{model}-{Path(dataset.name).name}"
+    folder = out or Path("runs") / f"{models.short_name(model)}-{Path(dataset.name).name}"
     recorded = recorded_command(context, dataset.name)
-    header = train(model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded)
+    header = train(
+        model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded,
+        normalization=normalization or models.default_normalization(model, dataset.image[2]),
+    )  # fmt: skip
     if as_json:
         print_json({
             "model": model,
@@ -141,8 +135,8 @@ def recorded_command(context: click.Context, dataset: str) -> str:
             words += ["--data", dataset]
         elif context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             value = context.params[name]
-            if name == "image":
-                words += [parameter.opts[0], "x".join(map(str, value))]
+            if isinstance(value, tuple):
+                words += [parameter.opts[0], ("x" if name == "image" else ",").join(map(str, value))]
             elif value is True:
                 words.append(parameter.opts[0])
             elif value is False:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
-from edgecnn.runtime.picture import BadPictureError, decode, quiet
+from edgecnn.runtime.picture import MODES, BadPictureError, decode, quiet
 
 IMAGE = (32, 32, 3)
 ON_BROKEN = ("refuse", "skip")
@@ -57,8 +57,8 @@ def load(path: Path, name: str, image: tuple[int, int, int] = IMAGE, on_broken: 
     """
     if on_broken not in ON_BROKEN:
         raise UnknownNameError("choice for broken images", on_broken, ON_BROKEN)
-    if min(image) < 1 or image[2] not in (1, 3):
-        raise UsageError(f"images of {image} are not possible: height and width from 1, channels 1 or 3")
+    if min(image) < 1 or image[2] not in MODES:
+        raise UsageError(f"images of {image} are not possible: height and width from 1, channels 1 to 4")
     classes = _classes(path)
     found = {split: _files(path / split, classes) for split in _SPLITS}
     total = sum(len(files) for files in found.values())

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from edgecnn.data.augment import to_input
 from edgecnn.export.flatbuffer import Layer, TFLiteGraph
-from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.qdq import fuses_into_relu
 from edgecnn.quantize.simulate import ActivationQuantizer
 from edgecnn.runtime.internals import tensor_values

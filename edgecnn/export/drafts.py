@@ -13,6 +13,7 @@ from edgecnn.evaluate import predictor
 from edgecnn.export import converted, onnx, tflite, torchscript
 from edgecnn.export.parity import MIN_AGREEMENT, MIN_TRAINED_AGREEMENT
 from edgecnn.export.source import Source
+from edgecnn.models import short_name
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
@@ -54,7 +55,7 @@ class Order:
 
     def file(self, model: str) -> str:
         """File name: model, whole recipe name, suffix of the format."""
-        return f"{model}_{self.recipe.name}{SUFFIXES[self.format]}"
+        return f"{short_name(model)}_{self.recipe.name}{SUFFIXES[self.format]}"
 
 
 def orders(formats: Iterable[str], recipe: Recipe, rewrites: tuple[str, ...] | None, engine: str) -> list[Order]:
@@ -102,7 +103,7 @@ def _tflite(order: Order, source: Source) -> Draft:
         least = MIN_AGREEMENT if source.trained is None else MIN_TRAINED_AGREEMENT
         content = tflite.convert_quantized(graph, source.arguments)
         return Draft(order.format, order.recipe, content, predictor(graph), graph, rewrites, agreement=least)
-    graph = passes.apply(fold(source.model), rewrites, source.arguments)
+    graph = passes.apply(fold(source.model, source.arguments), rewrites, source.arguments)
     content = tflite.convert_float(graph, source.arguments)
     if order.recipe is not FLOAT32:
         content = converted.convert(content, order.recipe, source.calibration_batches())
@@ -118,7 +119,7 @@ def _simulation(source: Source, rewrites: tuple[str, ...]) -> fx.GraphModule:
 
 def _onnx(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
-        content = onnx.convert_float(fold(source.model), source.arguments)
+        content = onnx.convert_float(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
     graph = _simulation(source, () if source.trained is None else source.trained.lasting_rewrites)
     content = onnx.convert_quantized(graph, source.arguments)
@@ -128,9 +129,10 @@ def _onnx(order: Order, source: Source) -> Draft:
 
 def _torchscript(order: Order, source: Source) -> Draft:
     if order.recipe is FLOAT32:
-        content = torchscript.convert(fold(source.model), source.arguments)
+        content = torchscript.convert(fold(source.model, source.arguments), source.arguments)
         return Draft(order.format, order.recipe, content, predictor(source.model))
-    graph = fold(source.model) if source.trained is None else source.trained.float_graph(source.model)
+    trained = source.trained
+    graph = fold(source.model, source.arguments) if trained is None else trained.float_graph(source.model)
     quantized = torchscript.quantize(graph, source.arguments, source.calibration_batches(), order.engine)
     content = torchscript.convert(quantized, source.arguments)
     reference = torchscript.predictor(quantized, order.engine)

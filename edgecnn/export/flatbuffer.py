@@ -61,6 +61,15 @@ class TFLiteGraph:
         """How often each operation occurs."""
         return Counter(self.names)
 
+    def float_operations(self) -> list[str]:
+        """Names of the operations that compute in float, in the order of execution: not those that only convert."""
+        tensors = self.subgraph.tensors
+        return [
+            name
+            for name, operation in zip(self.names, self.subgraph.operators, strict=True)
+            if name != "DEQUANTIZE" and tensors[operation.outputs[0]].type == schema.TensorType.FLOAT32
+        ]
+
     def activations(self) -> dict[int, str]:
         """Names of the tensors that hold values of an image, by index."""
         return {
@@ -89,23 +98,59 @@ class TFLiteGraph:
 
     def make_batch_dynamic(self) -> None:
         """Let an interpreter resize the first dimension of every activation (exported as 1)."""
-        for name, operation in zip(self.names, self.subgraph.operators, strict=True):
+        for position, (name, operation) in enumerate(zip(self.names, self.subgraph.operators, strict=True)):
             if name == "RESHAPE":
-                self._free_first_dimension(operation)
+                shape = self._constant(operation.inputs[1]).copy()
+                shape[0] = -1
+                # A new buffer: the old may be shared.
+                self.subgraph.tensors[operation.inputs[1]].buffer = self._add_buffer(shape)
+                if operation.builtinOptions is not None:
+                    operation.builtinOptions.newShape = shape.tolist()
+            elif name == "SLICE":
+                self._as_strided(operation)
+                self.names[position] = "STRIDED_SLICE"
+            elif name == "STRIDED_SLICE":
+                operation.builtinOptions.endMask |= 1
         for tensor in self.subgraph.tensors:
             if self.model.buffers[tensor.buffer].data is None and tensor.shape is not None and len(tensor.shape) >= 2:
                 tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
 
-    def _free_first_dimension(self, reshape: schema.OperatorT) -> None:
-        tensor = self.subgraph.tensors[reshape.inputs[1]]
-        shape = self._constant(reshape.inputs[1]).copy()
-        shape[0] = -1
+    def _as_strided(self, operation: schema.OperatorT) -> None:
+        """A SLICE with constant places as STRIDED_SLICE, which can say "to the end" and stay in XNNPACK's partition."""
+        begin, size = (self._constant(index).astype(np.int32) for index in operation.inputs[1:3])
+        places = [begin, begin + size, np.ones_like(begin)]
+        operation.inputs = np.array([operation.inputs[0], *map(self._add_constant, places)], np.int32)
+        operation.opcodeIndex = self._code_of("STRIDED_SLICE")
+        operation.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
+        operation.builtinOptions = schema.StridedSliceOptionsT()
+        operation.builtinOptions.endMask = 1
+
+    def _code_of(self, name: str) -> int:
+        """Index of an operation among those that the file declares; declared if it was not."""
+        value = getattr(schema.BuiltinOperator, name)
+        for index, code in enumerate(self.model.operatorCodes):
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == value:
+                return index
+        added = schema.OperatorCodeT()
+        added.builtinCode = added.deprecatedBuiltinCode = value
+        added.version = 2  # int8
+        self.model.operatorCodes.append(added)
+        return len(self.model.operatorCodes) - 1
+
+    def _add_constant(self, values: np.ndarray) -> int:
+        """A new constant tensor of int32 [n]; gives its index."""
+        tensor = schema.TensorT()
+        tensor.buffer, tensor.type = self._add_buffer(values.astype(np.int32)), schema.TensorType.INT32
+        tensor.shape, tensor.name = np.array(values.shape, np.int32), b""
+        self.subgraph.tensors.append(tensor)
+        return len(self.subgraph.tensors) - 1
+
+    def _add_buffer(self, values: np.ndarray) -> int:
+        """A new buffer with the bytes of ``values``; gives its index."""
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(shape.tobytes(), np.uint8)
-        self.model.buffers.append(buffer)  # a new one: the old may be shared
-        tensor.buffer = len(self.model.buffers) - 1
-        if reshape.builtinOptions is not None:
-            reshape.builtinOptions.newShape = shape.tolist()
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        self.model.buffers.append(buffer)
+        return len(self.model.buffers) - 1
 
     def _constant(self, index: int) -> np.ndarray:
         tensor = self.subgraph.tensors[index]

@@ -23,11 +23,14 @@ from edgecnn.export.source import Source
 from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, decibels
-from edgecnn.quantize.recipe import FLOAT32
+from edgecnn.quantize.normalize import form_of
+from edgecnn.quantize.qdq import boundaries_of, float_operations
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.quantize.trace import lost, tracer_of
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.files import sha256, write_bytes
-from edgecnn.runtime.manifest import Accuracy, Artifact, Image, InputTensor
+from edgecnn.runtime.manifest import COLORS, Accuracy, Artifact, Image, InputTensor
 from edgecnn.runtime.preprocess import OutputSpec
 from edgecnn.runtime.runner import Runner
 
@@ -68,7 +71,7 @@ class Judged:
 def image_of(source: Source) -> Image:
     """The input image as the manifest states it."""
     height, width, channels = source.dataset.image
-    return Image(height, width, channels, color="L" if channels == 1 else "RGB")
+    return Image(height, width, channels, color=next(name for name, count in COLORS.items() if count == channels))
 
 
 def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[str], None]) -> list[Judged]:
@@ -77,13 +80,17 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
     Raises OutputError when the file system refuses, UsageError for a model that has no such form.
     """
     image = image_of(source)
-    judged, drafts = [], {}
+    judged, drafts, told = [], {}, set[str]()
     for order in orders:
         file = order.file(source.header.model)
         say(f"making and checking {file}")
         started = time.monotonic()
         try:
             drafts[file] = make(order, source)
+            notes = notes_of(drafts[file])
+            for note in notes - told:
+                say(note)
+            told |= notes
             artifact = _pass_parity(file, drafts[file], source, folder, image)
             result = Judged(order, file, 0.0, artifact, rewrites=drafts[file].rewrites)
         except (CheckFailedError, BadFileError, MissingExtraError) as error:
@@ -97,6 +104,15 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
     say(f"scoring on {len(source.dataset.test):,} test images")
     scores = _score({each.file: drafts[each.file] for each in judged if each.artifact}, source, folder, image)
     return [_pass_accuracy(each, drafts, scores, source, folder, image) for each in judged]
+
+
+def notes_of(draft: Draft) -> set[str]:
+    """What a person should know of how the file was made: what tracing lost, and what stays float."""
+    if draft.graph is None:
+        return set()
+    floats = float_operations(draft.graph)
+    listed = f"float operations, which have no int8 kernel: {', '.join(floats)}" if floats else ""
+    return {note for note in (lost(draft.graph), listed) if note}
 
 
 def comparison(judged: list[Judged], file: str) -> Comparison | None:
@@ -117,6 +133,10 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             assert draft.graph is not None
             names = layer_names(draft.content, draft.graph)
             structure = parity.check_structure(file, draft.content, names.__getitem__)
+            structure |= {"normalization": form_of(draft.graph), "traced_by": tracer_of(draft.graph)}
+            if draft.recipe is STATIC_W8A8:
+                floats, boundaries = float_operations(draft.graph), boundaries_of(draft.graph)
+                structure |= parity.check_integers(file, draft.content, floats, boundaries)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
 

@@ -7,7 +7,7 @@ from torch import fx
 
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
-from edgecnn.quantize.fold import example
+from edgecnn.quantize.graph import example
 from edgecnn.quantize.simulate import Mode, mode_of
 
 

@@ -7,7 +7,7 @@ with the name of the layer at fault.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from edgecnn.runtime.manifest import Scalar
 
 PROBES = 1000  # images
 MAX_LOGIT_DIFFERENCE = 1e-4
+# Of the largest logit, where that is more: float32 rounds in proportion, and a deep model's sums, in another order,
+# differ by some 1e-6 of what they are (``benchmarks/own_models.py`` prints it for twelve models).
+MAX_LOGIT_SHARE = 1e-5
 MIN_AGREEMENT = 0.97
 MIN_TRAINED_AGREEMENT = 0.985  # what training under quantization gained must be in the file
 MAX_BIAS_SCALE_ERROR = 1e-5  # float32 rounding of the product of two scales
@@ -32,12 +35,14 @@ Blame = Callable[[], str]
 def check_float(name: str, logits: np.ndarray, reference: np.ndarray, blame: Blame) -> Gate:
     """Logits [n, classes] of a float file against PyTorch's. Raises CheckFailedError."""
     difference = float(np.max(np.abs(logits - reference)))
-    if not difference <= MAX_LOGIT_DIFFERENCE:
+    largest = float(np.max(np.abs(reference)))
+    allowed = max(MAX_LOGIT_DIFFERENCE, MAX_LOGIT_SHARE * largest)
+    if not difference <= allowed:
         raise CheckFailedError(
-            f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images "
-            f"(at most {MAX_LOGIT_DIFFERENCE:g}); {blame()}"
+            f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images (at most {allowed:.2g}, "
+            f"with logits up to {largest:.2g}); {blame()}"
         )
-    return {"images": len(logits), "max_logit_difference": difference}
+    return {"images": len(logits), "max_logit_difference": difference, "allowed_logit_difference": allowed}
 
 
 def check_quantized(
@@ -79,6 +84,23 @@ def check_structure(name: str, content: bytes, layer_name: Callable[[int], str])
         "xnnpack_partitions": delegated,
         "ops_outside_xnnpack": ", ".join(outside),
     }
+
+
+def check_integers(name: str, content: bytes, floats: Sequence[str], boundaries: int) -> Gate:
+    """What of a static_w8a8 file is not int8: only ``floats``, the operations of the model without an int8 kernel.
+
+    Each value that comes back from them is quantized once, ``boundaries`` in all. Raises CheckFailedError for a file
+    that quantizes more often, or computes in float what the model's graph has in int8.
+    """
+    graph = TFLiteGraph(content)
+    quantized = graph.operations()["QUANTIZE"]
+    left = graph.float_operations()
+    if quantized > boundaries or (left and not floats):
+        raise CheckFailedError(
+            f"{name}: {quantized} QUANTIZE operations where the model's graph has {boundaries}, and in float "
+            f"{', '.join(sorted(set(left))) or 'nothing'}; the converter left the integers where it should not"
+        )
+    return {"float_operations": ", ".join(floats), "float_ops": len(left)}
 
 
 def check_accuracy(name: str, score: Score, recorded: float | None, blame: Blame) -> Gate:

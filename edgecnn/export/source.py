@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from edgecnn import checkpoint
+from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.data.dataset import DataSet, Memory, Split, batches, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.export.parity import PROBES
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
 from edgecnn.quantize.qat import Trained
 from edgecnn.quantize.synthetic import synthesize
 from edgecnn.runtime.manifest import SYNTHETIC, Calibration, Qat
@@ -112,6 +113,30 @@ def _size(image: tuple[int, ...]) -> str:
 def _names(classes: tuple[str, ...]) -> str:
     shown = ", ".join(classes[:4])
     return shown if len(classes) <= 4 else f"{shown} ..."
+
+
+def foreign_weights(
+    model: str, weights: Path | None, dataset: DataSet, normalization: Normalization | None
+) -> tuple[nn.Module, Header]:
+    """A model from outside for a data set, with the weights in a file that edgecnn did not write, if there is one.
+
+    Without a file a function of the user's is taken to give the model its weights, and its ``normalization`` is
+    edgecnn's unless given; a library's model has none of either kind: BadFileError.
+    """
+    height, width, channels = dataset.image
+    arguments = ModelArguments(len(dataset.classes), channels, (height, width))
+    if weights is None and not models.runs_code(model):
+        raise BadFileError(
+            f"no weights of '{model}' come with edgecnn; train them (edgecnn train --model {model} --data "
+            f"{dataset.name}) and give --weights FILE"
+        )
+    chosen = normalization or models.default_normalization(model, channels)
+    if chosen is not None:
+        chosen = chosen.for_channels(channels)
+    network = models.create(model, arguments, chosen)
+    if weights is not None:
+        checkpoint.load_foreign(weights, network)
+    return network.eval(), Header(model, arguments, dataset.name, dataset.classes, {}, normalization=chosen)
 
 
 def find_weights(model: str, dataset: DataSet) -> tuple[nn.Module, Header]:

@@ -8,7 +8,7 @@ from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.export.naming import flattened, rename
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
-from edgecnn.quantize.fold import example
+from edgecnn.quantize.graph import example
 from edgecnn.quantize.simulate import Mode, mode_of
 
 

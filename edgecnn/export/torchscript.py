@@ -19,7 +19,7 @@ from edgecnn.data.augment import to_input
 from edgecnn.errors import UnknownNameError
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
-from edgecnn.quantize.fold import example
+from edgecnn.quantize.graph import example
 
 DEFAULT_ENGINE = "qnnpack"  # the only one on ARM, and on x86 the fastest for nets this small
 

@@ -46,6 +46,11 @@ class Case:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, but must be at least 1")
 
+    @property
+    def name(self) -> str:
+        """The file as tables show it, within its bundle if it is of one."""
+        return self.file if self.bundle is None else f"{Path(self.bundle).name}/{Path(self.file).name}"
+
 
 @dataclass(frozen=True)
 class Run:

@@ -1,5 +1,18 @@
-"""Architectures by name: ``create("depthwise")`` builds one, ``register`` adds one."""
+"""Architectures by name: ``create("depthwise")`` builds one, ``register`` adds one; ``own`` brings others' models."""
 
-from edgecnn.models.registry import ModelArguments, create, names, register
+from edgecnn.models.arguments import ModelArguments
+from edgecnn.models.normalization import Normalization
+from edgecnn.models.registry import check, create, default_normalization, is_own, names, register, runs_code, short_name
 
-__all__ = ["ModelArguments", "create", "names", "register"]
+__all__ = [
+    "ModelArguments",
+    "Normalization",
+    "check",
+    "create",
+    "default_normalization",
+    "is_own",
+    "names",
+    "register",
+    "runs_code",
+    "short_name",
+]

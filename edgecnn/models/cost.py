@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgecnn.models.registry import ModelArguments
+from edgecnn.models.arguments import ModelArguments
 
 
 def parameters(model: nn.Module) -> int:

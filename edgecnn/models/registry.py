@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from edgecnn.errors import UnknownNameError, UsageError
+from edgecnn.models import own
+from edgecnn.models.arguments import ModelArguments
+from edgecnn.models.normalization import Normalization, attach
 
 Factory = Callable[..., nn.Module]
 
 _FACTORIES: dict[str, Factory] = {}
 _FAMILIES = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
 _ENTRY_POINTS = "edgecnn.models"
-
-
-@dataclass(frozen=True)
-class ModelArguments:
-    """What every architecture is built from: classes, input channels and image size (height, width) in pixels."""
-
-    num_classes: int = 10
-    in_channels: int = 3
-    image_size: tuple[int, int] = (32, 32)
-
-    def __post_init__(self) -> None:
-        if self.num_classes < 2 or self.in_channels < 1 or min(self.image_size) < 1:
-            raise UsageError(f"{self} cannot be built: at least 2 classes, 1 channel and 1x1 pixels are needed")
-
-    def to_json(self) -> dict[str, Any]:
-        """The arguments as JSON values."""
-        return asdict(self) | {"image_size": list(self.image_size)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ModelArguments:
-        """The inverse of ``to_json``."""
-        height, width = value["image_size"]
-        return cls(int(value["num_classes"]), int(value["in_channels"]), (int(height), int(width)))
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
@@ -84,17 +63,83 @@ def names() -> list[str]:
     return list(_FACTORIES)
 
 
-def create(name: str, arguments: ModelArguments | None = None) -> nn.Module:
-    """Build the architecture ``name`` with fresh weights.
+def check(name: str) -> None:
+    """Raise UnknownNameError for a model that is neither registered nor to be had from outside; see ``own``."""
+    spec = own.parse(name)
+    if spec is not None:
+        own.check(spec)
+    elif name not in names():
+        raise UnknownNameError("model", name, [*_FACTORIES, *own.FORMS])
 
-    The module maps float32 images [n, channels, height, width] to logits [n, num_classes].
-    Raises UnknownNameError for a name that is not registered, UsageError for an image that is too small.
+
+def is_own(name: str) -> bool:
+    """True for a model from outside, of which edgecnn knows nothing but the name."""
+    return own.parse(name) is not None
+
+
+def runs_code(name: str) -> bool:
+    """True where building the model runs a file or module of the user's."""
+    spec = own.parse(name)
+    return spec is not None and not spec.in_library
+
+
+def short_name(name: str) -> str:
+    """The model's name as a part of file names."""
+    spec = own.parse(name)
+    return name if spec is None else spec.short
+
+
+def default_normalization(name: str, channels: int) -> Normalization | None:
+    """The input normalization that a model from torchvision or timm comes with; None for all others."""
+    spec = own.parse(name)
+    return None if spec is None else own.normalization(spec, channels)
+
+
+def create(name: str, arguments: ModelArguments | None = None, normalization: Normalization | None = None) -> nn.Module:
+    """Build the architecture ``name`` with fresh weights; ``own`` says which names reach beyond the registry.
+
+    The module maps float32 images [n, channels, height, width], (u8 - 128) / 64, to logits [n, num_classes]; with
+    ``normalization`` the architecture itself sees its own. Raises UnknownNameError for a name that is not registered,
+    UsageError for an image that is too small and for a model that is no such map.
     """
-    if name not in names():
-        raise UnknownNameError("model", name, _FACTORIES)
+    check(name)
     chosen = arguments or ModelArguments()
+    spec = own.parse(name)
+    height, width = chosen.image_size
+    if spec is None:
+        try:
+            model = _FACTORIES[name](chosen.num_classes, chosen.in_channels, chosen.image_size)
+        except RuntimeError as error:
+            raise UsageError(f"model '{name}' cannot take images of {height}x{width}: {error}") from error
+    else:
+        model = own.create(spec, chosen)
+        _prove(name, model, chosen)
+        model.register_forward_pre_hook(_in_order)
+    return model if normalization is None else attach(model, normalization.for_channels(chosen.in_channels))
+
+
+def _in_order(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Hand a model from outside its images channel by channel in memory: many flatten with view(), which needs that."""
+    return tuple(each.contiguous() for each in inputs)
+
+
+def _prove(name: str, model: nn.Module, arguments: ModelArguments) -> None:
+    """Raise UsageError unless two images give two rows of one logit for each class."""
+    height, width = arguments.image_size
+    was_training = model.training
     try:
-        return _FACTORIES[name](chosen.num_classes, chosen.in_channels, chosen.image_size)
-    except RuntimeError as error:
-        height, width = chosen.image_size
-        raise UsageError(f"model '{name}' cannot take images of {height}x{width}: {error}") from error
+        with torch.no_grad():
+            result = model.eval()(torch.zeros(2, arguments.in_channels, height, width))
+    except Exception as error:  # another's code: it may raise anything
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UsageError(
+            f"model '{name}' cannot take images of {height}x{width}x{arguments.in_channels}: {reason}"
+        ) from error
+    model.train(was_training)
+    if not isinstance(result, Tensor):
+        raise UsageError(f"model '{name}' gives a {type(result).__name__} for images, not one tensor of logits")
+    if result.shape != (2, arguments.num_classes):
+        raise UsageError(
+            f"model '{name}' gives {list(result.shape)} for 2 images, but the data set has {arguments.num_classes} "
+            f"classes: [2, {arguments.num_classes}] is needed; let the factory take num_classes"
+        )

@@ -12,7 +12,7 @@ import copy
 import torch
 from torch import Tensor, fx
 
-from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.simulate import Mode, QuantizedConv2d, QuantizedLinear, set_mode
 
 
@@ -31,7 +31,8 @@ def correct_biases(graph_module: fx.GraphModule, images: Tensor) -> None:
             wanted, found = float_side.step(float_node), quantized_side.step(node)
             layer = module_of(graph_module, node)
             if isinstance(layer, QuantizedConv2d | QuantizedLinear) and layer.bias is not None:
-                others = [axis for axis in range(found.ndim) if axis != 1]
+                channels = 1 if isinstance(layer, QuantizedConv2d) else found.ndim - 1
+                others = [axis for axis in range(found.ndim) if axis != channels]
                 layer.bias += (wanted - found).mean(others)
                 quantized_side.env[node] = found + (wanted - found).mean(others, keepdim=True)
 

@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
-from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import fx, nn
 
-from edgecnn.errors import UsageError
+from edgecnn.errors import CheckFailedError
 from edgecnn.models import ModelArguments
+from edgecnn.models.normalization import normalization_of
+from edgecnn.quantize.graph import example, finish, module_of
+from edgecnn.quantize.lower import lower
+from edgecnn.quantize.normalize import fold_normalization
+from edgecnn.quantize.simplify import fold_batchnorm, simplify
+from edgecnn.quantize.trace import trace
 
-_NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout2d, nn.Identity)
-_RELUS = (nn.ReLU, nn.ReLU6)
+TOLERANCE = 1e-3  # of the largest logit; float rounding of a deep model stays well below
 
 
-def example(arguments: ModelArguments, count: int = 1) -> Tensor:
-    """Input zeros float32 [count, channels, height, width]."""
-    return torch.zeros(count, arguments.in_channels, *arguments.image_size)
+def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphModule:
+    """A traced copy of ``model`` for inference: BatchNorm folded into the layer before it, dropout gone.
 
-
-def fold(model: nn.Module) -> fx.GraphModule:
-    """A traced copy of ``model`` for inference: BatchNorm folded into the convolution before it, dropout gone.
-
-    The result computes the same as ``model.eval()`` up to float rounding (BatchNorm: Jacob et al. 2018, section 3.2).
-    Raises UsageError if torch.fx cannot trace the model.
+    With ``arguments`` functions become layers and what depends on the size of the image is settled for that size,
+    which all models but those of edgecnn need. The result computes the same as ``model.eval()`` up to float rounding,
+    the model's input normalization included. Raises UsageError if the model cannot be traced, CheckFailedError if the
+    graph computes something else.
     """
-    try:
-        graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise UsageError(f"this model cannot be traced by torch.fx: {error}") from error
-    graph = graph_module.graph
+    graph_module = trace(model, arguments)
+    if arguments is not None:
+        lower(graph_module, arguments)
     _unshare(graph_module)
-    for node in list(graph.nodes):
-        module = module_of(graph_module, node)
-        if isinstance(module, _NOTHING_AT_INFERENCE):
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-        elif isinstance(module, nn.BatchNorm2d):
-            before = node.args[0]
-            convolution = module_of(graph_module, before)
-            if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
-                graph_module.set_submodule(before.target, fuse_conv_bn_eval(convolution, module))
-                node.replace_all_uses_with(before)
-                graph.erase_node(node)
-    return finish(graph_module)
+    for part in graph_module.modules():
+        if hasattr(part, "inplace"):
+            part.inplace = False  # type: ignore[assignment]  # a tensor of the graph may have other users
+    fold_batchnorm(graph_module)
+    finish(graph_module)
+    if arguments is not None:
+        simplify(graph_module, arguments)
+        normalization = normalization_of(model)
+        if normalization is not None:
+            fold_normalization(graph_module, normalization, arguments)
+        _check(model, graph_module, arguments)
+    return graph_module
 
 
 def _unshare(graph_module: fx.GraphModule) -> None:
@@ -63,31 +58,17 @@ def _unshare(graph_module: fx.GraphModule) -> None:
         called.add(node.target)
 
 
-def finish(graph_module: fx.GraphModule) -> fx.GraphModule:
-    """Recompile after an edit and drop the submodules that nothing calls any more."""
-    graph_module.graph.lint()
-    graph_module.delete_all_unused_submodules()
-    graph_module.recompile()
-    return graph_module.eval()
-
-
-def module_of(graph_module: fx.GraphModule, node: Any) -> nn.Module | None:
-    """The submodule that a call_module node calls; None for any other node."""
-    if isinstance(node, fx.Node) and node.op == "call_module":
-        return graph_module.get_submodule(str(node.target))
-    return None
-
-
-def is_relu(graph_module: fx.GraphModule, node: fx.Node) -> bool:
-    """True for a ReLU or ReLU6, module or function."""
-    return isinstance(module_of(graph_module, node), _RELUS) or node.target in (F.relu, torch.relu)
-
-
-def propagate_shapes(graph_module: fx.GraphModule, arguments: ModelArguments) -> None:
-    """Give every node ``meta["tensor_meta"].shape`` for one image."""
-    ShapeProp(graph_module).propagate(example(arguments))
-
-
-def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Output shape of a node after ``propagate_shapes``."""
-    return tuple(node.meta["tensor_meta"].shape)
+def _check(model: nn.Module, graph_module: fx.GraphModule, arguments: ModelArguments) -> None:
+    """Compare the two on noise: a tracer writes down what the code did once, and code may do something else again."""
+    noise = torch.empty_like(example(arguments, 3)).uniform_(-2, 2, generator=torch.Generator().manual_seed(0))
+    was_training = model.training
+    with torch.no_grad():
+        expected, found = model.eval()(noise.clone()), graph_module(noise)  # a model may write into its input
+    model.train(was_training)
+    largest = max(1.0, float(expected.abs().max()))
+    difference = float((found - expected).abs().max())
+    if torch.isfinite(expected).all() and not difference <= TOLERANCE * largest:
+        raise CheckFailedError(
+            f"the graph traced from the model gives other logits than the model (by {difference:.2g} of "
+            f"{largest:.2g}); its forward may depend on the images or on chance in a way that no graph can hold"
+        )

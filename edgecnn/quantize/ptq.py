@@ -50,7 +50,7 @@ def observe(
 
     It is left in SIMULATE mode. Raises BadFileError like ``calibrate``.
     """
-    graph_module = insert_quantizers(passes.apply(fold(model), rewrites, arguments))
+    graph_module = insert_quantizers(passes.apply(fold(model, arguments), rewrites, arguments))
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
         for batch in batches:

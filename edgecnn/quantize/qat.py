@@ -1,8 +1,10 @@
 """Quantization-aware training: the QDQ graph of PTQ, trained on, so that weights and ranges suit each other.
 
-BatchNorm is folded before the first step and stays folded. The ranges of activations start as calibration found them
-and follow the batches; in the second part of the training they stay, so that the weights settle on fixed grids. The
-scales of weights follow the weights. What is kept is the moving average of all of it, weights and ranges alike.
+The ranges of activations start as calibration found them and follow the batches, and BatchNorm is live; in the second
+part of the training ranges stay and BatchNorm is folded with its running statistics, so that the weights settle on
+fixed grids. The scales of weights follow the weights. Half of the loss is what the float network says of the same
+images, which keeps a network that has seen these images often from learning them by heart (A. Mishra and D. Marr,
+"Apprentice", 2017). What is kept is the moving average of all of it, weights and ranges alike.
 """
 
 from __future__ import annotations
@@ -13,39 +15,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, fx, nn
 
-from edgecnn import checkpoint
+from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
-from edgecnn.data.augment import Augmentation
+from edgecnn.data.augment import Augmentation, to_input
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.quantize import passes, ptq
+from edgecnn.quantize.batchnorm import fold_batchnorm_again, unfold_batchnorm
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
 from edgecnn.quantize.recipe import STATIC_W8A8
-from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
+from edgecnn.quantize.simulate import Mode, set_mode
 from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.state import State
 
 FOLLOWED = 0.5  # of the epochs; then ranges are frozen
-_QUANTIZER = "quantizer_"
 _SCALES = ".smallest_scales"
 
 
-def settings(header: Header, **changes: Any) -> TrainRecipe:
+def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> TrainRecipe:
     """The settings for float weights with this ``header``: images are augmented as they were; ``changes`` override.
 
-    Raises UsageError, naming the setting, for a value that makes no training.
+    Where nobody knows how they were, images are mirrored if they are ``mirrorable``. Raises UsageError, naming the
+    setting, for a value that makes no training.
     """
     before = header.recipe
-    augmentation = Augmentation(**before["augmentation"]) if "augmentation" in before else Augmentation()
+    known = "augmentation" in before
+    augmentation = Augmentation(**before["augmentation"]) if known else Augmentation(flip=mirrorable)
     recipe = TrainRecipe(
-        epochs=6,
+        epochs=4,
         learning_rate=0.01,
         warmup_epochs=0.0,
         weight_decay=0.0,
         label_smoothing=before.get("label_smoothing", 0.0),
+        distillation=0.5,
         augmentation=augmentation,
     )
     return replace(recipe, **changes)
@@ -74,8 +80,10 @@ class Trained:
             raise BadFileError(f"{path} was not written by 'edgecnn quantize --qat'; give it as --weights")
         if "curve" in found.training:
             raise BadFileError(f"{path} is the checkpoint of an unfinished training; go on with --qat --resume")
-        if found.model != header.model:
+        if found.model != header.model and not (models.runs_code(found.model) and models.runs_code(header.model)):
             raise BadFileError(f"{path} holds weights of '{found.model}', not of '{header.model}'")
+        if found.normalization != header.normalization:
+            raise BadFileError(f"{path} was trained with another --mean and --std than these; give the same")
         if found.quantization["float_weights"] != checkpoint.digest(model):
             raise BadFileError(f"{path} was trained from other float weights than these; give them as --weights")
         return cls(found, tensors, path)
@@ -92,12 +100,9 @@ class Trained:
 
     def float_graph(self, model: nn.Module) -> fx.GraphModule:
         """The folded graph with the trained weights, nothing of it quantized."""
-        graph_module = passes.apply(fold(model), self.lasting_rewrites, self.header.arguments)
-        weights = {
-            name: tensor
-            for name, tensor in self.tensors.items()
-            if not name.startswith(_QUANTIZER) and not name.endswith(_SCALES)
-        }
+        graph_module = passes.apply(fold(model, self.header.arguments), self.lasting_rewrites, self.header.arguments)
+        held = graph_module.state_dict()
+        weights = {name: tensor for name, tensor in self.tensors.items() if name in held}
         checkpoint.fit(graph_module, weights, self.source)
         return graph_module
 
@@ -113,13 +118,14 @@ class Trained:
                 f"{','.join(chosen) or 'none'}; leave --passes out, or train again with --qat"
             )
         moving = [name for name in chosen if name in passes.MOVING]
-        graph_module = insert_quantizers(passes.apply(self.float_graph(model), moving, self.header.arguments))
-        for name, part in graph_module.named_modules():
-            if isinstance(part, ActivationQuantizer):
-                for end in ("low", "high"):
-                    if f"{name}.{end}" not in self.tensors:
-                        raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}.{end}'")
-                    getattr(part, end).copy_(self.tensors[f"{name}.{end}"])
+        plain = passes.apply(self.float_graph(model), moving, self.header.arguments)
+        done = set(plain.state_dict())
+        graph_module = insert_quantizers(plain)
+        for name, tensor in graph_module.state_dict().items():
+            if name not in done and not name.endswith(_SCALES):
+                if name not in self.tensors:
+                    raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}'")
+                tensor.copy_(self.tensors[name])
         make_room_for_biases(graph_module)
         set_mode(graph_module, Mode.SIMULATE)
         return graph_module
@@ -156,14 +162,19 @@ def train(
     }
     start = Header(
         header.model, header.arguments, data.name, data.classes, recipe.to_json(), quantization=quantization,
-        command=command,
+        normalization=header.normalization, command=command,
     )  # fmt: skip
 
+    calibrating = list(images)
+
     def build() -> nn.Module:
-        return ptq.calibrate(model, header.arguments, images, _lasting(chosen))
+        graph_module = ptq.calibrate(model, header.arguments, calibrating, _lasting(chosen))
+        unfold_batchnorm(graph_module, (to_input(torch.from_numpy(batch)) for batch in calibrating))
+        return graph_module
 
     def before_epoch(state: State, epoch: int) -> None:
         set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)
 
-    run(Task(start, build, before_epoch), data, recipe, out, device=device, resume=resume, force=force)
+    task = Task(start, build, before_epoch, fold_batchnorm_again, teacher=model)
+    run(task, data, recipe, out, device=device, resume=resume, force=force)
     return Trained.load(out / WEIGHTS, model, header)

@@ -1,4 +1,8 @@
-"""Where quantizers go: one per tensor of the folded graph, shared where integers only move or are averaged."""
+"""Where quantizers go: one per tensor of the folded graph, shared where integers only move or are averaged.
+
+An operation without an int8 kernel stays float: what it takes is dequantized, what it gives is quantized again, and
+``float_operations`` names it.
+"""
 
 from __future__ import annotations
 
@@ -8,69 +12,178 @@ import torch
 from torch import fx, nn
 
 from edgecnn.errors import UsageError
-from edgecnn.quantize.fold import finish, is_relu, module_of
+from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, shape_of, source_of
+from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
+from edgecnn.quantize.lower import IS_TENSOR
 from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
-from edgecnn.quantize.passes.pool import GlobalMean
 from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, QuantizedConv2d, QuantizedLinear
 from edgecnn.runtime.preprocess import INPUT_DIVISOR
 
 # uint8 pixels less 128, over 64: the grid of the input is the pixels themselves.
 INPUT_AFFINE = Affine(1 / INPUT_DIVISOR, 0)
-# Prescribed by the TFLite 8-bit quantization specification.
-FIXED: dict[type, Affine] = {nn.Tanh: Affine(1 / 128, 0), nn.Sigmoid: Affine(1 / 256, -128)}
-SHARES_INPUT = (nn.AvgPool2d, nn.MaxPool2d, FlattenChannelsLast, PairColumns, UnpairColumns)
-OWN_RANGE = (QuantizedConv2d, QuantizedLinear, GlobalMean)
+# Prescribed by the TFLite 8-bit quantization specification; a clamp to 0..1 is done by its grid's ends.
+FIXED: dict[type, Affine] = {
+    nn.Tanh: Affine(1 / 128, 0), nn.Sigmoid: Affine(1 / 256, -128), UnitClamp: Affine(1 / 255, -128),
+}  # fmt: skip
+SHARES_INPUT = (
+    nn.AvgPool2d, nn.MaxPool2d, ZeroPad, FlattenChannelsLast, PairColumns, UnpairColumns, ChannelShuffle, Slice,
+    Reshape, Permute,
+)  # fmt: skip
+OWN_RANGE = (QuantizedConv2d, QuantizedLinear, GlobalMean, nn.Hardswish, nn.LeakyReLU, nn.GELU)
 ADDITIONS = (operator.add, torch.add)
+ARITHMETIC = (*ADDITIONS, operator.sub, operator.mul)
 LARGEST_BIAS = 2**30  # steps of an int32, with as much again for the sum it is added to
+PREFIX = "quantizer_"
+FLOAT = "edgecnn.float_operations"  # key in GraphModule.meta
 
 
 def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
     """Turn a folded graph into a QDQ graph, in place, in OBSERVE mode.
 
-    A layer or addition whose only user is a ReLU is quantized after it: the runtime fuses the two. Raises UsageError
-    naming the node for an operation that is not known to have an int8 kernel.
+    A layer or addition whose only user is a ReLU is quantized after it: the runtime fuses the two. The tensors that
+    a concatenation joins, and the result, have one quantizer.
     """
     for module in graph_module.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros":
             QuantizedConv2d.adopt(module)
         elif isinstance(module, nn.Linear):
             QuantizedLinear.adopt(module)
 
+    for node in graph_module.graph.nodes:
+        clamp, source = module_of(graph_module, node), source_of(node)
+        if isinstance(clamp, UnitClamp) and source is not None:
+            clamp.in_layer = fuses_into_relu(graph_module, source)
+    nodes = [node for node in graph_module.graph.nodes if node.op != "output"]
+    floats = {node for node in nodes if not _has_kernel(graph_module, node)}
     quantizer_of: dict[fx.Node, str] = {}
-    for node in list(graph_module.graph.nodes):
-        if node.op == "output" or fuses_into_relu(graph_module, node):
+    for node in nodes:
+        users = [user for user in node.users if user.op != "output"]
+        stays_float = node in floats and bool(users) and all(user in floats for user in users)
+        if fuses_into_relu(graph_module, node) or stays_float or not node.meta.get(IS_TENSOR, True):
             continue
-        source = node.args[0] if node.args else None
-        owner = _quantizer_for(graph_module, node, quantizer_of.get(source) if isinstance(source, fx.Node) else None)
+        if node in floats and not users:
+            continue  # the logits themselves
+        owner = _quantizer_for(graph_module, node, quantizer_of)
         name = owner
-        if isinstance(module_of(graph_module, node), nn.AvgPool2d):
-            name = f"quantizer_{node.name}"
-            quantizer = graph_module.get_submodule(owner)
-            assert isinstance(quantizer, ActivationQuantizer)
-            graph_module.add_submodule(name, AverageQuantizer(quantizer))
+        if isinstance(module_of(graph_module, node), nn.AvgPool2d) and node not in floats:
+            name = f"{PREFIX}{node.name}"
+            graph_module.add_submodule(name, AverageQuantizer(_activation(graph_module, owner)))
         with graph_module.graph.inserting_after(node):
             quantized = graph_module.graph.call_module(name, (node,))
-        for user in [user for user in node.users if user is not quantized]:
-            user.replace_input_with(node, quantized)
+        node.replace_all_uses_with(quantized, delete_user_cb=lambda user, own=quantized: user is not own)
         quantizer_of[quantized] = owner
+    _join_concatenated(graph_module, quantizer_of)
+    graph_module.meta[FLOAT] = [_described(graph_module, node) for node in nodes if node in floats and _counts(node)]
     return finish(graph_module)
 
 
-def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, inherited: str | None) -> str:
+def float_operations(graph_module: fx.GraphModule) -> list[str]:
+    """The operations of a QDQ graph that have no int8 kernel and stay float, as 'name (kind)'."""
+    return list(graph_module.meta.get(FLOAT, ()))
+
+
+def _has_kernel(graph_module: fx.GraphModule, node: fx.Node) -> bool:
+    module = module_of(graph_module, node)
+    if node.op == "placeholder" or is_relu(graph_module, node) or is_flatten(graph_module, node):
+        return True
+    if isinstance(module, nn.AvgPool2d):
+        return module.padding in (0, (0, 0)) and not module.ceil_mode and module.divisor_override is None
+    if isinstance(module, nn.MaxPool2d):
+        return module.dilation in (1, (1, 1))
+    if isinstance(module, nn.Conv2d):
+        return module.padding_mode == "zeros"
+    if isinstance(module, nn.Module):
+        return isinstance(module, (*SHARES_INPUT, *OWN_RANGE, *FIXED)) or hasattr(module, "keeps_grid")
+    if node.op == "call_function" and node.target in ARITHMETIC:
+        return len(node.all_input_nodes) == len(set(node.args)) and all(isinstance(each, fx.Node) for each in node.args)
+    return node.op == "call_function" and node.target is torch.cat
+
+
+def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, quantizer_of: dict[fx.Node, str]) -> str:
     """Name of the quantizer of ``node``'s output: its input's own where it only moves or averages integers."""
     module = module_of(graph_module, node)
-    if isinstance(module, SHARES_INPUT) or is_flatten(graph_module, node):
-        assert inherited is not None
+    source = node.args[0] if node.args else None
+    inherited = quantizer_of.get(source) if isinstance(source, fx.Node) else None
+    moves = isinstance(module, SHARES_INPUT) or is_flatten(graph_module, node) or hasattr(module, "keeps_grid")
+    if inherited is not None and moves:
         return inherited
     fixed = INPUT_AFFINE if node.op == "placeholder" else FIXED.get(type(module))
-    own_range = isinstance(module, OWN_RANGE) or is_relu(graph_module, node) or _is_addition(node)
-    if fixed is None and not own_range:
-        kind = getattr(node.target, "__name__", node.target) if module is None else type(module).__name__
-        raise UsageError(f"operation '{node.name}' ({kind}) of the model has no int8 form in recipe static_w8a8")
-    name = f"quantizer_{node.name}"
+    name = f"{PREFIX}{node.name}"
     graph_module.add_submodule(name, ActivationQuantizer(fixed))
     return name
+
+
+def _join_concatenated(graph_module: fx.GraphModule, quantizer_of: dict[fx.Node, str]) -> None:
+    """One quantizer for all that a concatenation joins: its integers are copied.
+
+    A tensor whose grid is fixed keeps it, and a 1x1 depthwise convolution brings it onto the common grid: of two
+    quantizers in a row the converter would drop one. ``quantizer_of`` has, for each quantized node, the name of the
+    quantizer whose grid it is on.
+    """
+    stands_for: dict[str, str] = {}
+
+    def current(name: str) -> str:
+        while name in stands_for:
+            name = stands_for[name]
+        return name
+
+    for node in list(graph_module.graph.nodes):
+        if node.op != "call_function" or node.target is not torch.cat:
+            continue
+        own = current(str(next(iter(node.users)).target))
+        for part in node.all_input_nodes:
+            name = current(quantizer_of[part])
+            if _activation(graph_module, name).fixed is None:
+                if name != own:
+                    stands_for[name] = own
+                continue
+            moved = _moved(graph_module, part)
+            with graph_module.graph.inserting_after(moved):
+                node.replace_input_with(part, graph_module.graph.call_module(own, (moved,)))
+    for node, owner in quantizer_of.items():
+        if isinstance(module_of(graph_module, node), AverageQuantizer):
+            graph_module.set_submodule(str(node.target), AverageQuantizer(_activation(graph_module, current(owner))))
+    for node in graph_module.graph.nodes:
+        if node.op == "call_module":
+            node.target = current(str(node.target))
+
+
+def _activation(graph_module: fx.GraphModule, name: str) -> ActivationQuantizer:
+    quantizer = graph_module.get_submodule(name)
+    assert isinstance(quantizer, ActivationQuantizer)
+    return quantizer
+
+
+def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
+    """A layer that gives the quantized tensor ``part`` as it is. Raises UsageError unless that is an image."""
+    source = source_of(part)
+    while source is not None and isinstance(module_of(graph_module, source), ActivationQuantizer):
+        source = source_of(source)
+    shape = shape_of(source) if source is not None and "tensor_meta" in source.meta else ()
+    if len(shape) != 4:
+        raise UsageError(f"operation '{source}' has a grid of its own and cannot be joined with others")
+    layer = QuantizedConv2d.adopt(Scale(torch.ones(shape[1]), torch.zeros(shape[1]))).requires_grad_(False)
+    with graph_module.graph.inserting_after(part):
+        return graph_module.graph.call_module(add_module(graph_module, f"{part.args[0]}_moved", layer), (part,))
+
+
+def boundaries_of(graph_module: fx.GraphModule) -> int:
+    """How many tensors of a QDQ graph are quantized out of float, the image aside."""
+    pairs = [(source_of(node), module_of(graph_module, node)) for node in graph_module.graph.nodes]
+    sources = [source for source, module in pairs if source and isinstance(module, ActivationQuantizer)]
+    return sum(each.op != "get_attr" and not _has_kernel(graph_module, each) for each in sources)
+
+
+def _counts(node: fx.Node) -> bool:
+    """False for what computes nothing of an image: weights, and the parts of a result."""
+    return node.op in ("call_module", "call_function", "call_method") and node.target is not operator.getitem
+
+
+def _described(graph_module: fx.GraphModule, node: fx.Node) -> str:
+    module = module_of(graph_module, node)
+    kind = getattr(node.target, "__name__", node.target) if module is None else type(module).__name__
+    return f"{node.target if module is not None else node.name} ({kind})"
 
 
 def _is_addition(node: fx.Node) -> bool:
@@ -78,8 +191,9 @@ def _is_addition(node: fx.Node) -> bool:
 
 
 def fuses_into_relu(graph_module: fx.GraphModule, node: fx.Node) -> bool:
-    """True for a layer or addition whose only user is a ReLU, which the runtime computes with it."""
-    if len(node.users) != 1 or not is_relu(graph_module, next(iter(node.users))):
+    """True for a layer or addition whose only user is a ReLU or clamp, which the runtime computes with it."""
+    user = only_user(node)
+    if user is None or not (is_relu(graph_module, user) or isinstance(module_of(graph_module, user), UnitClamp)):
         return False
     return isinstance(module_of(graph_module, node), nn.Conv2d | nn.Linear) or _is_addition(node)
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
-from edgecnn.quantize.fold import module_of
-from edgecnn.quantize.simulate import QMAX, QMIN, ActivationQuantizer, Mode, affine_of, set_mode
+from edgecnn.quantize.graph import module_of
+from edgecnn.quantize.simulate import QMAX, QMIN, ActivationQuantizer, AverageQuantizer, Mode, affine_of, set_mode
 
 SHRINKS = tuple(1 - 0.02 * step for step in range(21))  # 1 to 0.6
 VALUES = 1 << 17  # of a tensor in a batch, evenly spread over its images, are enough to tell
@@ -24,7 +24,8 @@ def tighten_ranges(graph_module: fx.GraphModule, batches: Iterable[Tensor]) -> N
     """Shrink the activation ranges of a calibrated QDQ graph, in place, where that lowers the squared error.
 
     ``batches`` are the network's inputs float32 [n, channels, height, width]. A quantizer that several tensors share
-    takes the best range of its first one, which the others only move. The graph is left in SIMULATE mode.
+    takes what is best for all that are computed on its grid; others only move their values. The graph is left in
+    SIMULATE mode.
     """
     set_mode(graph_module, Mode.OBSERVE)
     search = _Search(graph_module)
@@ -45,17 +46,22 @@ class _Search(fx.Interpreter):
     def __init__(self, graph_module: fx.GraphModule) -> None:
         super().__init__(graph_module)
         self.errors: dict[ActivationQuantizer, Tensor] = {}
-        self._first: dict[ActivationQuantizer, fx.Node] = {}
 
     def run_node(self, n: fx.Node) -> Tensor:
         value: Tensor = super().run_node(n)
         quantizer = module_of(self.module, n)
         if not isinstance(quantizer, ActivationQuantizer) or quantizer.fixed is not None:
             return value
-        if self._first.setdefault(quantizer, n) is n:
+        sources = [_grid_of(module_of(self.module, each)) for each in n.all_input_nodes[0].all_input_nodes]
+        if quantizer not in sources:
             losses = _losses(quantizer, value)
             self.errors[quantizer] = self.errors.get(quantizer, torch.zeros_like(losses)) + losses
         return value
+
+
+def _grid_of(module: nn.Module | None) -> nn.Module | None:
+    """The quantizer whose grid ``module`` rounds to."""
+    return module.source if isinstance(module, AverageQuantizer) else module
 
 
 def _losses(quantizer: ActivationQuantizer, value: Tensor) -> Tensor:

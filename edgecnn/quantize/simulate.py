@@ -25,6 +25,8 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgecnn.quantize.layers import UnitClamp
+
 QMIN, QMAX = -128, 127
 WEIGHT_QMAX = 127
 SMALLEST_SCALE = 1e-8
@@ -145,12 +147,17 @@ class AverageQuantizer(nn.Module):
         super().__init__()
         self._source = (source,)  # in a tuple, since the graph owns it already
 
+    @property
+    def source(self) -> ActivationQuantizer:
+        """The quantizer of the tensor that was given."""
+        return self._source[0]
+
     def affine(self) -> Affine:
         """Those of the source."""
-        return self._source[0].affine()
+        return self.source.affine()
 
     def forward(self, x: Tensor) -> Tensor:
-        source = self._source[0]
+        source = self.source
         if source.mode not in (*TRAINED, Mode.SIMULATE):
             return source(x)
         scale, zero_point = source.grid()
@@ -193,23 +200,28 @@ class _QuantizedWeight(nn.Module):
             self.register_buffer("exported_zeros", zeros, persistent=False)
             self.register_buffer("exported_weight", stored, persistent=False)
 
+    def folded_weight(self) -> Tensor:
+        """The weight in float, as it is quantized."""
+        return self.weight
+
     def weight_scales(self) -> Tensor:
         """float32 [out channels]: the largest magnitude of each channel over 127."""
-        weight = self.weight.detach()
+        weight = self.folded_weight().detach()
         largest = weight.abs().amax(dim=tuple(range(1, weight.dim()))).clamp(min=SMALLEST_SCALE)
         return torch.maximum(largest / WEIGHT_QMAX, self.smallest_scales)
 
     def quantized_weight(self) -> Tensor:
         """The weight as the mode says."""
+        weight = self.folded_weight()
         if self.mode is Mode.OBSERVE:
-            return self.weight
+            return weight
         if self.mode in TRAINED:
-            scales = self.weight_scales().view(-1, *[1] * (self.weight.dim() - 1))
-            return straight_through(self.weight, scales, -WEIGHT_QMAX, WEIGHT_QMAX)
+            scales = self.weight_scales().view(-1, *[1] * (weight.dim() - 1))
+            return straight_through(weight, scales, -WEIGHT_QMAX, WEIGHT_QMAX)
         if self.mode is Mode.SIMULATE:
             scales = self.weight_scales()
             zeros = torch.zeros_like(scales, dtype=torch.int32)
-            return torch.fake_quantize_per_channel_affine(self.weight, scales, zeros, 0, -WEIGHT_QMAX, WEIGHT_QMAX)
+            return torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -WEIGHT_QMAX, WEIGHT_QMAX)
         grid = _weight_grid(self.exported_scales, self.exported_zeros)
         if self.mode is Mode.ONNX:
             return _ops.dequantize_per_channel(self.exported_weight, *grid)
@@ -249,3 +261,5 @@ def set_mode(module: nn.Module, mode: Mode) -> None:
     for part in module.modules():
         if isinstance(part, ActivationQuantizer | _QuantizedWeight):
             part.set_mode(mode)
+        elif isinstance(part, UnitClamp):
+            part.exported = mode in EXPORTED

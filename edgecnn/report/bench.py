@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from pathlib import Path
 
 from edgecnn.measure.figures import Figures, figures
 from edgecnn.measure.machine import FEATURES, State
@@ -43,8 +42,8 @@ def text(session: Session, characters: str = BLOCKS) -> str:
     parts = [*parts, ""] if done else []
     if session.invalid:
         parts.insert(0, f"INVALID: {'; '.join(session.verdict.reasons)}. These figures are not to be used.\n")
-    parts += [f"FAILED {name(row)} in {row.case.runtime}: {row.failure}" for row in failed]
-    curves = plots([(f"{name(row)} in {row.engine}", row) for row in session.measurements], characters)
+    parts += [f"FAILED {row.case.name} in {row.case.runtime}: {row.failure}" for row in failed]
+    curves = plots([(f"{row.case.name} in {row.engine}", row) for row in session.measurements], characters)
     parts += [*curves, ""] if curves else []
     verdicts = lines(session)
     parts += [*verdicts, ""] if verdicts else []
@@ -80,13 +79,6 @@ def csv_text(session: Session) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def name(row: Measurement) -> str:
-    """The file, within its bundle if it is of one."""
-    if row.case.bundle is None:
-        return row.case.file
-    return f"{Path(row.case.bundle).name}/{Path(row.case.file).name}"
-
-
 def _speed(row: Measurement, known: Figures) -> list[str]:
     accuracy = ["not scored", "-"]
     if row.accuracy is not None:
@@ -96,7 +88,7 @@ def _speed(row: Measurement, known: Figures) -> list[str]:
     interval = "-" if known.p50_interval is None else " to ".join(map(_micro, known.p50_interval))
     times = [_micro(value) for value in (known.p90, known.p99, known.minimum, known.mean)]
     return [
-        name(row), row.case.recipe or "not recorded", row.engine or "-", str(row.case.threads), str(row.case.batch),
+        row.case.name, row.case.recipe or "not recorded", row.engine or "-", str(row.case.threads), str(row.case.batch),
         f"{row.case.bytes:,}", *accuracy, _micro(known.p50), interval, *times, f"{known.spread:.1%}",
         f"{known.images_per_second:,.0f}", row.verdict.level,
     ]  # fmt: skip
@@ -105,7 +97,14 @@ def _speed(row: Measurement, known: Figures) -> list[str]:
 def _costs(row: Measurement, known: Figures) -> list[str]:
     memory = "-" if known.memory_bytes is None else f"{known.memory_bytes / 1e6:.1f}"
     cold = (known.cold_start, known.cold_process, known.cold_imports, known.cold_load, known.cold_first)
-    return [name(row), row.engine or "-", *(f"{value:.1f}" for value in cold), memory, _arena(row), _energy(row.energy)]
+    return [
+        row.case.name,
+        row.engine or "-",
+        *(f"{value:.1f}" for value in cold),
+        memory,
+        _arena(row),
+        _energy(row.energy),
+    ]
 
 
 def _arena(row: Measurement) -> str:
@@ -173,5 +172,5 @@ def _verdicts(session: Session) -> list[str]:
     lines += [f"        {reason}" for reason in session.verdict.reasons]
     for row in session.measurements:
         own = [reason for reason in row.verdict.reasons if reason not in session.verdict.reasons]
-        lines += [f"        {name(row)} in {row.engine}: {reason}" for reason in own]
+        lines += [f"        {row.case.name} in {row.engine}: {reason}" for reason in own]
     return lines

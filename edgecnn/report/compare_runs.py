@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from edgecnn.measure.limits import POINTS, RELATIVE
-from edgecnn.measure.measurement import Case, Session
+from edgecnn.measure.measurement import Session
 from edgecnn.measure.regression import Change, Outcome
 from edgecnn.report.table import table
 
@@ -62,14 +61,9 @@ def _cells(each: Change) -> list[str]:
     case = each.case
     verdict = f"{each.verdict} (unstable)" if each.unstable else each.verdict
     return [
-        _name(case), case.runtime, str(case.threads), str(case.batch), each.limit.name, _value(each, each.old),
+        case.name, case.runtime, str(case.threads), str(case.batch), each.limit.name, _value(each, each.old),
         _value(each, each.new), _difference(each), each.limit.text, verdict, "-" if each.p is None else f"{each.p:.2g}",
     ]  # fmt: skip
-
-
-def _name(case: Case) -> str:
-    file = Path(case.file).name
-    return file if case.bundle is None else f"{Path(case.bundle).name}/{file}"
 
 
 def _value(each: Change, value: float) -> str:
@@ -96,7 +90,7 @@ def _lines(outcome: Outcome) -> list[str]:
     tests = dict.fromkeys(f"test of {each.limit.name}: {each.test}" for each in outcome.changes)
     count = len(outcome.regressions)
     return [
-        *(f"{'REGRESSION: ' if each.regression else ''}{_name(each.case)} in {each.case.runtime} {each.text}"
+        *(f"{'REGRESSION: ' if each.regression else ''}{each.case.name} in {each.case.runtime} {each.text}"
           for each in outcome.absences),
         *tests,
         *(f"WARNING, compared because of --force: {line}" for line in outcome.warnings),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median_low
 
 from edgecnn.measure.machine import FEATURES
@@ -32,7 +31,7 @@ def text(session: Session) -> str:
         runs = max(len(row.emulation.instructions) for row in done if row.emulation is not None)
         rows = [_row(row, row.emulation, session) for row in done if row.emulation is not None]
         parts = [table(COLUMNS, rows, "llrrrlrrrl"), "", *(line.format(runs=runs) for line in NOTES), ""]
-    parts += [f"FAILED {_name(row)}: {row.failure}" for row in failed]
+    parts += [f"FAILED {row.case.name}: {row.failure}" for row in failed]
     parts += [""] if failed else []
     return "\n".join([*parts, *_machine(session), "", *_verdicts(session)])
 
@@ -78,7 +77,7 @@ def _row(row: Measurement, emulation: Emulation, session: Session) -> list[str]:
         accuracy = [f"{share:.2f} % of {row.accuracy.images}", f"{100 * low:.2f} to {100 * high:.2f}"]
     counts = emulation.instructions
     return [
-        _name(row), row.case.recipe or "not recorded", f"{row.case.bytes:,}", *accuracy, "emulated",
+        row.case.name, row.case.recipe or "not recorded", f"{row.case.bytes:,}", *accuracy, "emulated",
         f"{_middle(emulation):,}", f"{spread(counts):.2%}" if len(counts) > 1 else "-",
         _ratio(row, emulation, session), _same(emulation),
     ]  # fmt: skip
@@ -101,12 +100,6 @@ def _same(emulation: Emulation) -> str:
     return f"within {off:g} steps {where}" if off >= 1 else f"within {off:.1g} {where}"
 
 
-def _name(row: Measurement) -> str:
-    if row.case.bundle is None:
-        return row.case.file
-    return f"{Path(row.case.bundle).name}/{Path(row.case.file).name}"
-
-
 def _machine(session: Session) -> list[str]:
     machine = session.machine
     known = ", ".join(name for name in FEATURES if name in machine.features) or "no int8 dot product"
@@ -120,4 +113,6 @@ def _machine(session: Session) -> list[str]:
 
 def _verdicts(session: Session) -> list[str]:
     lines = [f"verdict {session.verdict.level}", *(f"        {reason}" for reason in session.verdict.reasons)]
-    return lines + [f"        {_name(row)}: {reason}" for row in session.measurements for reason in row.verdict.reasons]
+    for row in session.measurements:
+        lines += [f"        {row.case.name}: {reason}" for reason in row.verdict.reasons]
+    return lines

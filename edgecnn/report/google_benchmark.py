@@ -17,7 +17,6 @@ import numpy as np
 from edgecnn.measure.figures import figures
 from edgecnn.measure.measurement import Measurement, Run, Session
 from edgecnn.measure.trust import INVALID, VALID
-from edgecnn.report.bench import name
 
 AGGREGATES: dict[str, tuple[str, Callable[[list[float]], float]]] = {
     "mean": ("time", statistics.mean),
@@ -37,7 +36,7 @@ def full_name(row: Measurement) -> str:
     """A name that tells a row from all others of its bench, and an INVALID one from a valid one."""
     case = row.case
     mark = f" {INVALID}" if row.verdict.level == INVALID else ""
-    return f"{name(row)}/{case.runtime}/batch:{case.batch}/threads:{case.threads}{mark}"
+    return f"{case.name}/{case.runtime}/batch:{case.batch}/threads:{case.threads}{mark}"
 
 
 def _context(session: Session) -> dict[str, Any]:

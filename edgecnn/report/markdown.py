@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from edgecnn.measure.trust import INVALID
 from edgecnn.report import operations, words
-from edgecnn.report.bench import name as file_name
 from edgecnn.report.cells import columns, recipe
 from edgecnn.report.markup import clean
 from edgecnn.report.plots import machine_name
@@ -40,7 +39,7 @@ def _section(section: Section) -> list[str]:
         gained.append(f"- {code(said)}{''.join(f'; {code(each)}' for each in why)}")
     blocks += ["\n".join(["What quantization gains in speed:", "", *gained])] if gained else []
     if section.failed:
-        lines = [f"- {code(file_name(each))} in {code(each.case.runtime)}: {code(each.failure or '')}"
+        lines = [f"- {code(each.case.name)} in {code(each.case.runtime)}: {code(each.failure or '')}"
                  for _, each in section.failed]  # fmt: skip
         blocks.append("\n".join(["Could not be measured:", "", *lines]))
     blocks += [block for each in section.profiles for block in _operations(each)]

@@ -9,7 +9,6 @@ from edgecnn.measure.machine import State
 from edgecnn.measure.measurement import Measurement
 from edgecnn.measure.trust import INVALID, LEVELS, VALID
 from edgecnn.report import words
-from edgecnn.report.bench import name as file_name
 from edgecnn.report.cells import Cell, Column, columns, recipe
 from edgecnn.report.markup import Markup, join, tag
 from edgecnn.report.plots import groups, machine_name
@@ -120,7 +119,7 @@ def _cell(cell: Cell) -> list[str]:
 
 def _failures(failed: Sequence[tuple[Source, Measurement]]) -> Markup:
     lines = [
-        tag("li", tag("strong", file_name(each)), f" in {each.case.runtime} ({source.name}): {each.failure}")
+        tag("li", tag("strong", each.case.name), f" in {each.case.runtime} ({source.name}): {each.failure}")
         for source, each in failed
     ]
     return tag("div", tag("ul", *lines), class_="failed")

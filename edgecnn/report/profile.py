@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edgecnn.measure.dissection import SUM_LIMIT, Cost, Operation, Profile
 from edgecnn.measure.stats import FEWEST_RUNS
 from edgecnn.report.table import table
@@ -25,7 +23,7 @@ def text(profile: Profile) -> str:
     total = ["-", "the whole file", "", "", _pieces(profile), _macs(profile), *_cost(whole, whole), ""]
     case = profile.case
     lines = [
-        f"{_name(profile)} in {profile.engine}, {_count(case.threads, 'thread')}, batch {case.batch}",
+        f"{profile.case.name} in {profile.engine}, {_count(case.threads, 'thread')}, batch {case.batch}",
         "",
         table(HEADERS, [fixed, *rows, total], "rllllrrrrr"),
         "",
@@ -70,11 +68,6 @@ def _count(number: int, thing: str) -> str:
 
 def _macs(profile: Profile) -> str:
     return f"{sum(operation.macs or 0 for operation in profile.operations) / 1000:,.1f}"
-
-
-def _name(profile: Profile) -> str:
-    case = profile.case
-    return case.file if case.bundle is None else f"{Path(case.bundle).name}/{Path(case.file).name}"
 
 
 def _notes(profile: Profile) -> list[str]:

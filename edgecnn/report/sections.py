@@ -15,7 +15,6 @@ from edgecnn.measure.machine import Machine
 from edgecnn.measure.measurement import Case, Measurement, Session
 from edgecnn.measure.stats import Interval, wilson
 from edgecnn.measure.trust import INVALID, LEVELS, Verdict
-from edgecnn.report.bench import name as file_name
 from edgecnn.report.charts.frame import Series
 from edgecnn.report.charts.marks import SHAPES
 from edgecnn.report.charts.theme import SERIES
@@ -145,7 +144,7 @@ def _section(machine: Machine, sources: tuple[Source, ...], profiles: tuple[Prof
     kinds = list(dict.fromkeys(_kind(each.case) for _, each in done))
     labels = _labels(done)
     rows = [
-        Row(number, source, each, figures(each) if each.runs else None, file_name(each), label,
+        Row(number, source, each, figures(each) if each.runs else None, each.case.name, label,
             kinds.index(_kind(each.case)))
         for number, ((source, each), label) in enumerate(zip(done, labels, strict=True), 1)
     ]  # fmt: skip
@@ -207,7 +206,7 @@ def _labels(done: Sequence[tuple[Source, Measurement]]) -> list[str]:
 def _label(source: Source, measurement: Measurement, whole: bool, told: bool) -> str:
     """A label with the ``whole`` name of the file instead of its model's, and with that of its result file."""
     case = measurement.case
-    words = [file_name(measurement) if whole or case.model is None else case.model]
+    words = [measurement.case.name if whole or case.model is None else case.model]
     words += [f"{case.threads} threads"] if case.threads > 1 else []
     words += [f"batch {case.batch}"] if case.batch > 1 else []
     return ", ".join([*words, *([Path(source.name).stem] if told else [])])

@@ -48,7 +48,6 @@ def explanation(session: Session, speed: Speed) -> list[str]:
 
 def _name(row: Measurement) -> str:
     case = row.case
-    folder = "" if case.bundle is None else f"{Path(case.bundle).name}/"
     threads = "" if case.threads == 1 else f", {case.threads} threads"
     batch = "" if case.batch == 1 else f", batch {case.batch}"
-    return f"{folder}{Path(case.file).name} in {case.runtime}{threads}{batch}"
+    return f"{case.name} in {case.runtime}{threads}{batch}"

@@ -45,7 +45,7 @@ def classify(runner: Runner, labels: Sequence[str], path: Path, k: int) -> Answe
     """
     start = time.perf_counter()
     with picture.quiet():
-        loaded = picture.load(path)
+        loaded = picture.load(path, transparent=runner.input.channels in picture.TRANSPARENT)
     decoded = time.perf_counter()
     tensor = prepare(picture.fit(loaded, runner.input.image)[None], runner.input)
     prepared = time.perf_counter()

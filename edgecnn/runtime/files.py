@@ -9,27 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgecnn.errors import OutputError, OutputExistsError
-
-
-def cache_folder() -> Path | None:
-    """``edgecnn`` in the user's cache folder: ``$XDG_CACHE_HOME`` or ``~/.cache``, on macOS ``~/Library/Caches``.
-
-    It need not exist yet. None when the user has no home folder.
-    """
-    try:
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "edgecnn"
-        cache = os.environ.get("XDG_CACHE_HOME", "")
-        return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "edgecnn"
-    except RuntimeError:
-        return None
 
 
 def sha256(path: Path) -> str:

@@ -30,7 +30,7 @@ FILES_LIMIT = 256
 SYNTHETIC = "synthetic"
 SPLITS = ("train", SYNTHETIC)
 FORMATS = ("tflite", "torchscript", "onnx")
-COLORS = {"RGB": 3, "L": 1}
+COLORS = {"RGB": 3, "L": 1, "LA": 2, "RGBA": 4}
 
 Scalar = str | int | float | bool | None
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")

@@ -31,6 +31,8 @@ BYTES, PIXELS = 1 << 27, 1 << 25  # of a file; 33.5 million pixels are a frame o
 WEBP_BYTES, WEBP_PIXELS = 1 << 25, 1 << 24
 SECONDS = 60.0  # for one file; a JPEG can ask for one pass over its pixels after another
 BAND = 256  # rows
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels
+TRANSPARENT = (2, 4)  # channels, of which the last says how opaque a pixel is
 
 Image.preinit()  # the readers of the common formats, which Pillow would otherwise import at the first picture
 
@@ -48,17 +50,17 @@ class BadPictureError(BadFileError):
 
 
 def decode(path: Path, image: tuple[int, int, int]) -> np.ndarray:
-    """The picture in ``path`` as uint8 [height, width, channels] of the size ``image``: ``fit(load(path), image)``."""
-    return fit(load(path), image)
+    """The picture in ``path`` as uint8 [height, width, channels] of the size ``image``: ``load``, then ``fit``."""
+    return fit(load(path, transparent=image[2] in TRANSPARENT), image)
 
 
-def load(path: Path) -> Image.Image:
-    """The picture in ``path``, upright and opaque, with 8 bits a channel, of any size and color.
+def load(path: Path, *, transparent: bool = False) -> Image.Image:
+    """The picture in ``path``, upright, with 8 bits a channel, of any size and color.
 
     In this order: the first frame is turned upright by its EXIF tag; 16-bit values keep their upper byte;
-    transparent parts are laid over mid-grey (128, 128, 128). Color profiles are not applied. Raises BadPictureError
-    for a file that cannot be read, and for one of more bytes, pixels (by its header, before it is decoded) or seconds
-    than are allowed.
+    transparent parts are laid over mid-grey (128, 128, 128), unless they may stay ``transparent``. Color profiles are
+    not applied. Raises BadPictureError for a file that cannot be read, and for one of more bytes, pixels (by its
+    header, before it is decoded) or seconds than are allowed.
     """
     try:
         with _open(path) as file, Image.open(file, formats=FORMATS) as picture:
@@ -67,7 +69,8 @@ def load(path: Path) -> Image.Image:
                 raise ValueError(f"{picture.width}x{picture.height} pixels, at most {pixels:,} are allowed")
             ImageOps.exif_transpose(picture, in_place=True)
             picture.load()
-            return _opaque(_eight_bit(picture))
+            eight_bit = _eight_bit(picture)
+            return eight_bit if transparent else _opaque(eight_bit)
     except UnidentifiedImageError as error:
         raise BadPictureError(path, f"not an image (valid: {', '.join(FORMATS)})") from error
     except Exception as error:  # Pillow's readers raise almost anything on damaged files; the reason is reported
@@ -78,10 +81,13 @@ def load(path: Path) -> Image.Image:
 def fit(picture: Image.Image, image: tuple[int, int, int]) -> np.ndarray:
     """A picture from ``load`` as uint8 [height, width, channels] of the size ``image``; 3 channels are RGB, 1 is grey.
 
-    The whole picture is resized bilinearly, with antialiasing when it shrinks, its aspect ratio ignored.
+    With 2 and 4 channels the last is 255 where a pixel is opaque. The whole picture is resized bilinearly, with
+    antialiasing when it shrinks, its aspect ratio ignored.
     """
     height, width, channels = image
-    mode = "RGB" if channels == 3 else "L"
+    mode = MODES[channels]
+    if channels in TRANSPARENT and picture.mode not in MODES.values():
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     if picture.mode != mode:
         picture = picture.convert(mode)
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, channels)

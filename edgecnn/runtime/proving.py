@@ -2,8 +2,8 @@
 
 Reading a file cannot tell everything that an engine will do with it. So the first time, a child opens it and classifies
 a grey image; if that ends in a signal, takes too long or wants too much memory, this process has not been touched. What
-was proven is remembered by its digest, in empty files below ``proven`` in the cache folder, until edgecnn or an engine
-changes; delete the folder to have everything proven again.
+was proven is remembered by its digest, in empty files below ``proven`` in ``$EDGECNN_PROVEN``, else in the cache
+folder, until edgecnn or an engine changes; delete the folder to have everything proven again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import edgecnn
-from edgecnn.errors import BadFileError, EdgeCNNError, OutputError
-from edgecnn.runtime.files import cache_folder, write_bytes
+from edgecnn.errors import BadFileError, EdgeCNNError, OutputError, UsageError
+from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.manifest import Artifact, Image
+from edgecnn.runtime.places import cache_folder
 from edgecnn.runtime.records import decode
 from edgecnn.runtime.tflite_verifier import read_verified
 
 MEMORY = {"tflite": 1 << 29}  # bytes of data; the other formats' engines are heavier
 MEMORY_OF_OTHERS = 1 << 33
+VARIABLE = "EDGECNN_PROVEN"
 SECONDS = 60  # of the child's life
 PACKAGES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",), "torchscript": ("torch",)}
 
@@ -121,8 +123,9 @@ def _refused(path: Path, how: str) -> BadFileError:
 
 def _remembered(artifact: Artifact, image: Image) -> Path | None:
     """The file that says that this artifact was proven with what is installed here; None where there is no home."""
-    folder = cache_folder()
-    if folder is None:
+    try:
+        folder = cache_folder(VARIABLE)
+    except UsageError:
         return None
     engines = []
     for package in PACKAGES[artifact.format]:

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from edgecnn.data.augment import to_input
 from edgecnn.errors import UsageError
+from edgecnn.train.distill import divergence
 from edgecnn.train.optimize import learning_rate
 from edgecnn.train.processes import Processes
 from edgecnn.train.progress import Progress
@@ -32,6 +33,7 @@ class Trainer:
 
     ``runner`` is the state's model as it is called: compiled, or spread over processes, where asked for. ``images``
     uint8 [n, height, width, channels] and ``labels`` int64 [n] are all training images, on the training device.
+    ``teacher`` is asked for the share of the loss that the recipe's ``distillation`` says.
     """
 
     recipe: TrainRecipe
@@ -40,6 +42,7 @@ class Trainer:
     runner: nn.Module
     images: Tensor
     labels: Tensor
+    teacher: nn.Module | None = None
 
     @property
     def steps(self) -> int:
@@ -98,6 +101,10 @@ class Trainer:
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             logits = self.runner(batch)
             loss = cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            if self.teacher is not None:
+                with torch.no_grad():
+                    advice = self.teacher(batch)
+                loss = torch.lerp(loss, divergence(logits, advice), recipe.distillation)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         state.optimizer.step()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from edgecnn import checkpoint
 from edgecnn.checkpoint import Header
 from edgecnn.errors import BadFileError, UsageError
@@ -59,9 +61,9 @@ class RunFolder:
         lines = [",".join(names)] + [",".join(f"{row[name]:.6g}" for name in names) for row in curve]
         write_bytes(self.path / CURVE, ("\n".join(lines) + "\n").encode())
 
-    def save_weights(self, header: Header, state: State) -> None:
+    def save_weights(self, header: Header, result: nn.Module) -> None:
         """The result of the whole run. Raises OutputError."""
-        checkpoint.save(self.path / WEIGHTS, header, state.result.state_dict())
+        checkpoint.save(self.path / WEIGHTS, header, result.state_dict())
 
     def resume(self, header: Header, state: State) -> Curve:
         """Bring ``state`` to where the checkpoint stopped and return the curve so far.
@@ -88,5 +90,6 @@ class RunFolder:
 
 def _settings(header: Header) -> dict[str, Any]:
     """What two runs must have in common, setting by setting."""
-    whole = {"model": header.model, "dataset": header.dataset, "classes": header.classes}
+    whole: dict[str, Any] = {"model": header.model, "dataset": header.dataset, "classes": header.classes}
+    whole |= {"normalization": header.normalization}
     return whole | header.arguments.to_json() | header.recipe | header.quantization

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,8 @@ from edgecnn.data.dataset import DataSet, Split, everything, hold_out
 from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.measure.machine import read_machine
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
+from edgecnn.train.distill import prepared
 from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined
@@ -30,16 +32,24 @@ def _nothing(state: State, epoch: int) -> None:
     pass
 
 
+def _as_it_is(model: nn.Module) -> nn.Module:
+    return model
+
+
 @dataclass(frozen=True)
 class Task:
     """What a run trains: ``build`` gives the model as it is before the first step, ``header`` says what it is.
 
-    ``before_epoch`` is told the state and the epoch, counted from 0, before each.
+    ``before_epoch`` is told the state and the epoch, counted from 0, before each. ``finish`` gets the averaged model
+    after the last and gives, in its place, what is scored and kept. ``teacher`` is what the recipe's ``distillation``
+    is from.
     """
 
     header: Header
     build: Callable[[], nn.Module]
     before_epoch: Callable[[State, int], None] = _nothing
+    finish: Callable[[nn.Module], nn.Module] = _as_it_is
+    teacher: nn.Module | None = None
 
 
 def train(
@@ -52,12 +62,14 @@ def train(
     resume: bool = False,
     force: bool = False,
     command: str = "",
+    normalization: Normalization | None = None,
 ) -> Header:
     """Train ``model`` on ``data`` and write weights, a checkpoint and a curve into the folder ``out``.
 
     Returns the header of the weights: ``metrics`` holds ``test_accuracy`` (fraction of the test images, scored once, at
     the end), or ``validation_accuracy`` where the recipe holds images out. Under torchrun all processes return it, and
     the first writes. ``resume`` goes on from the checkpoint in ``out``; ``command`` is recorded in the header.
+    ``normalization`` is what the architecture sees of its input; None for edgecnn's own.
 
     Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
@@ -65,8 +77,9 @@ def train(
     """
     height, width, channels = data.image
     arguments = ModelArguments(len(data.classes), channels, (height, width))
-    header = Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command)
-    task = Task(header, lambda: models.create(model, arguments))
+    own = None if normalization is None else normalization.for_channels(channels)
+    header = Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command, normalization=own)
+    task = Task(header, lambda: models.create(model, arguments, own))
     return run(task, data, recipe, out, device=device, resume=resume, force=force)
 
 
@@ -83,15 +96,18 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
             folder.prove_writable()
 
         torch.manual_seed(recipe.seed)
-        live = task.build().to(place).to(memory_format=torch.channels_last)
+        live = task.build().to(place)
+        if not models.is_own(header.model):  # others' models may count on the usual order
+            live = live.to(memory_format=torch.channels_last)
         state = State.start(live, recipe)
         curve = folder.resume(header, state) if resume else []
 
         runner = processes.parallel(live, place)
+        teacher = _teacher(task, recipe, place)
         if recipe.compile:
             runner = torch.compile(runner)  # type: ignore[assignment]
         images, labels = (torch.from_numpy(array).to(place) for array in everything(fitted))
-        trainer = Trainer(recipe, processes, state, runner, images, labels)
+        trainer = Trainer(recipe, processes, state, runner, images, labels, teacher)
 
         silent = not processes.first
         with Progress(recipe.epochs, trainer.steps, state.epoch, folder.checkpoint, silent=silent) as progress:
@@ -110,13 +126,24 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
                 progress.epoch(row)
 
             kind, judges = ("test", data.test) if held is None else ("validation", held)
-            metrics = {"train_loss": curve[-1]["loss"]} | _final_score(kind, state.result, judges, place)
+            result = task.finish(state.result)
+            metrics = {"train_loss": curve[-1]["loss"]} | _final_score(kind, result, judges, place)
             training = {"seconds": round(state.seconds, 1), "epochs": state.epoch, **_machine(place, processes)}
             done = replace(header, metrics=metrics, training=training)
             if processes.first:
-                folder.save_weights(done, state)
+                folder.save_weights(done, result)
             processes.wait()
     return done
+
+
+def _teacher(task: Task, recipe: TrainRecipe, place: torch.device) -> nn.Module | None:
+    """The task's teacher as it is asked, where the recipe has a use for it."""
+    if recipe.distillation == 0:
+        return None
+    if task.teacher is None:
+        raise UsageError(f"distillation is {recipe.distillation}, but there is no teacher; set it to 0")
+    teacher = prepared(copy.deepcopy(task.teacher)).to(place).to(memory_format=torch.channels_last)
+    return torch.compile(teacher) if recipe.compile else teacher  # type: ignore[return-value]
 
 
 def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Split, Split | None]:

@@ -57,7 +57,7 @@ def hang(index: int) -> tuple[str, bytes]:
 
 def grab(index: int) -> tuple[str, bytes]:
     if index == 3:
-        len(b"x" * (600 << 20))
+        len(b"x" * (400 << 20))
     return "loaded", b""
 
 
@@ -65,7 +65,7 @@ def grab(index: int) -> tuple[str, bytes]:
     ("case", "failure"), [(crash, "MAIN died of 6"), (hang, "MAIN hung"), (grab, "MAIN held too much memory")]
 )
 def test_a_main_process_that_comes_to_harm_is_noticed(tmp_path, monkeypatch, case, failure: str) -> None:
-    monkeypatch.setattr(fuzz, "PATIENCE", 2.0)
+    monkeypatch.setattr(fuzz, "PATIENCE", 5.0 if case is hang else 60.0)
     monkeypatch.setattr(fuzz, "MEMORY", fuzz.MEMORY if case is not grab else _resident() + (150 << 20))
     state: dict[str, Any] = {"next": 0, "peak_bytes": 0, "outcomes": {}, "bad": []}
     fuzz.fuzz(case, state, 6, tmp_path, lambda: None)

@@ -46,7 +46,7 @@ def insects(count: int = 200) -> DataSet:
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A suite whose bundles are small and whose machine is scripted."""
 
-    def bundle(model: str, data: str, cache: Path, _say: object) -> Path:
+    def bundle(model: str, data: str, cache: Path) -> Path:
         return tiny_artifacts.bundle(tmp_path / f"made-{model}")
 
     script(monkeypatch, quiet())
@@ -129,16 +129,16 @@ def test_a_bundle_is_made_once_until_something_that_makes_it_changes(
     monkeypatch.setattr(bundles, "load_source", lambda *_words: None)
     monkeypatch.setattr(bundles, "write_bundle", write)
     monkeypatch.setattr(checkpoint, "shipped", lambda model, data: weights if data == "digits" else None)
-    first = bundles.bundle("lenet", "digits", tmp_path, print)
-    assert bundles.bundle("lenet", "digits", tmp_path, print) == first and first.name == "lenet-digits"
-    assert bundles.bundle("lenet", "digits", tmp_path, print, ("tflite",)) != first
+    first = bundles.bundle("lenet", "digits", tmp_path)
+    assert bundles.bundle("lenet", "digits", tmp_path) == first and first.name == "lenet-digits"
+    assert bundles.bundle("lenet", "digits", tmp_path, ("tflite",)) != first
     weights.write_bytes(b"others")
-    assert bundles.bundle("lenet", "digits", tmp_path, print) != first
+    assert bundles.bundle("lenet", "digits", tmp_path) != first
     monkeypatch.setattr(bundles, "TOOLS", (*export_bundle.TOOLS, "pytest"))
-    bundles.bundle("lenet", "digits", tmp_path, print)
+    bundles.bundle("lenet", "digits", tmp_path)
     assert len(made) == 4
     with pytest.raises(BadFileError, match="no weights of 'lenet' for data set 'cifar10'"):
-        bundles.bundle("lenet", "cifar10", tmp_path, print)
+        bundles.bundle("lenet", "cifar10", tmp_path)
 
 
 def test_peers_take_pixels_as_they_are_and_our_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

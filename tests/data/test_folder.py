@@ -227,7 +227,7 @@ def test_a_class_whose_images_are_all_broken_is_an_error_even_when_skipping(fold
         open_folder(folder, on_broken="skip")
 
 
-@pytest.mark.parametrize("image", [(0, 32, 3), (32, 32, 2), (32, 32, 4)])
+@pytest.mark.parametrize("image", [(0, 32, 3), (32, 32, 0), (32, 32, 5)])
 def test_impossible_sizes_are_refused(folder, image):
     with pytest.raises(UsageError, match="not possible"):
         open_folder(folder, image=image)
@@ -236,3 +236,26 @@ def test_impossible_sizes_are_refused(folder, image):
 def test_a_folder_in_the_working_directory_needs_no_separator(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     assert load("colours").name == "colours"
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "colour", "expected"),
+    [
+        ("RGBA", 4, (200, 30, 40, 128), (200, 30, 40, 128)),
+        ("RGB", 4, (200, 30, 40), (200, 30, 40, 255)),
+        ("LA", 2, (90, 7), (90, 7)),
+        ("L", 2, 90, (90, 255)),
+        ("RGBA", 2, (90, 90, 90, 40), (90, 40)),
+        ("CMYK", 4, (0, 0, 0, 255), (0, 0, 0, 255)),
+        ("CMYK", 2, (0, 0, 0, 255), (0, 255)),
+    ],
+)
+def test_two_and_four_channels_keep_transparency_as_it_is(folder, mode, channels, colour, expected):
+    kind = "tiff" if mode == "CMYK" else "png"
+    for split in ("train", "test"):
+        for path in (folder / split).glob("*/*"):
+            path.unlink()
+            Image.new(mode, (32, 32), colour).save(path.with_suffix(f".{kind}"))
+    pixels = open_folder(folder, image=(32, 32, channels)).test.take(np.array([0]))[0]
+    assert pixels.shape == (1, 32, 32, channels)
+    assert tuple(pixels[0, 5, 5]) == expected

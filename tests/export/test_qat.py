@@ -16,7 +16,7 @@ from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.export.source import Source
 from edgecnn.measure.stats import agreement
 from edgecnn.quantize import passes, qat
-from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, parse
 from edgecnn.quantize.simulate import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
 from tests import nets

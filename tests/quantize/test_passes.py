@@ -13,9 +13,10 @@ from edgecnn.errors import UnknownNameError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
 from edgecnn.quantize.fold import fold
+from edgecnn.quantize.layers import GlobalMean
 from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast
-from edgecnn.quantize.passes.pool import GlobalMean, PoolConv2d
+from edgecnn.quantize.passes.pool import PoolConv2d
 from tests import nets
 
 SETS = [names for size in range(5) for names in combinations(passes.PASSES, size)]

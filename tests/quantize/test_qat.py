@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def floats() -> tuple[nn.Module, Header]:
     return model.eval(), Header(MODEL, arguments, data.name, data.classes, recipe)
 
 
-def recipe(**changes: object) -> TrainRecipe:
+def recipe(**changes: Any) -> TrainRecipe:
     return qat.settings(floats()[1], **({"epochs": 4, "batch_size": 32} | changes))
 
 

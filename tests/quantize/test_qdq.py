@@ -13,9 +13,9 @@ from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.qdq import insert_quantizers
+from edgecnn.quantize.qdq import boundaries_of, float_operations, insert_quantizers
 from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer
-from tests import nets
+from tests import nets, own_nets
 
 ARGUMENTS = ModelArguments()
 
@@ -125,6 +125,14 @@ def test_every_tensor_of_a_model_is_quantized_once(model, names):
             assert followers or "relu" in next(iter(node.users)).name
 
 
+@pytest.mark.parametrize("kind", own_nets.KINDS)
+def test_no_quantizer_follows_another_as_the_converter_would_drop_one(kind):
+    graph_module = insert_quantizers(fold(own_nets.build(kind), own_nets.ARGUMENTS))
+    for node in graph_module.graph.nodes:
+        if str(node.target).startswith("quantizer_"):
+            assert not str(node.args[0].target).startswith("quantizer_")
+
+
 def test_observing_changes_nothing():
     module = nets.untrained("depth_res")
     x = nets.inputs(2, 3, 32, 32)
@@ -132,23 +140,79 @@ def test_observing_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("layer", "name", "kind"),
-    [
-        (nn.Softmax(1), "odd", "Softmax"),
-        (nn.BatchNorm2d(3), "odd", "BatchNorm2d"),
-        (nn.Flatten(2), "odd", "Flatten"),
-    ],
-)  # fmt: skip
-def test_a_layer_without_an_int8_form_is_named(layer, name, kind):
-    net = named(odd=layer)
-    with pytest.raises(UsageError, match=rf"operation '{name}' \({kind}\) .* no int8 form in recipe static_w8a8"):
-        quantized(net)
+    ("layer", "kind"), [(nn.Softmax(1), "Softmax"), (nn.BatchNorm2d(4), "BatchNorm2d"), (nn.Flatten(2), "Flatten")]
+)
+def test_a_layer_without_an_int8_kernel_stays_float_between_quantizers_and_is_named(layer, kind):
+    net = named(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), odd=layer, even=nn.ReLU())
+    graph_module = quantized(net)
+    assert order(graph_module) == ["<input_1>", "conv", "relu", "<relu>", "odd", "<odd>", "even", "<even>"]
+    assert float_operations(graph_module) == [f"odd ({kind})"]
+    assert boundaries_of(graph_module) == 1
 
 
-def test_a_function_without_an_int8_form_is_named():
+def test_float_operations_in_a_row_are_not_quantized_in_between():
+    net = named(conv=nn.Conv2d(3, 4, 3), one=nn.Softmax(1), two=nn.Softmax(1), last=nn.Conv2d(4, 4, 1))
+    graph_module = quantized(net)
+    assert order(graph_module) == ["<input_1>", "conv", "<conv>", "one", "two", "<two>", "last", "<last>"]
+    assert float_operations(graph_module) == ["one (Softmax)", "two (Softmax)"]
+
+
+def test_logits_of_a_float_operation_stay_float():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return torch.softmax(self.conv(x), 1)
+
+    graph_module = quantized(Net())
+    assert order(graph_module) == ["<x>", "conv", "<conv>"]
+    assert float_operations(graph_module) == ["softmax (softmax)"]
+
+
+class Joined(nn.Module):
+    """Two branches of very different range that are joined; one of them is used elsewhere as well."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.one, self.two, self.act = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), act
+
+    def forward(self, x):
+        one, two = self.one(x), self.act(self.two(x))
+        return torch.cat([one, two], 1)
+
+
+def test_what_is_joined_has_one_quantizer():
+    graph_module = quantized(Joined(nn.ReLU()))
+    joint = "<cat>"
+    assert order(graph_module) == ["<x>", "one", joint, "two", "act", joint, joint]
+    assert boundaries_of(graph_module) == 0
+
+
+def test_a_fixed_grid_is_left_by_a_layer_to_be_joined():
+    graph_module = insert_quantizers(fold(Joined(nn.Sigmoid()).eval(), ModelArguments(10, 3, (8, 8))))
+    assert order(graph_module) == [
+        "<x>", "one", "<cat>", "two", "<two>", "act", "<act>", "act_moved", "<cat>", "<cat>",
+    ]  # fmt: skip
+    assert boundaries_of(graph_module) == 0
+
+
+def test_a_fixed_grid_that_is_no_image_cannot_be_joined():
     class Net(nn.Module):
         def forward(self, x):
-            return torch.softmax(x, 1)
+            x = x.mean((2, 3))
+            return torch.cat([x, torch.tanh(x)], 1)
 
-    with pytest.raises(UsageError, match=r"operation 'softmax' \(softmax\) of the model has no int8 form"):
-        quantized(Net())
+    with pytest.raises(UsageError, match="operation 'tanh.*' has a grid of its own and cannot be joined"):
+        insert_quantizers(fold(Net().eval(), ModelArguments(10, 3, (8, 8))))
+
+
+def test_the_product_of_two_tensors_has_a_range_of_its_own():
+    class Net(nn.Module):
+        def forward(self, x):
+            return x * torch.relu(x)
+
+    graph_module = quantized(Net())
+    assert order(graph_module) == ["<x>", "<relu>", "<mul>"]
+    assert float_operations(graph_module) == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from edgecnn.runtime.classify import dequantize, predict, probabilities, top
+from edgecnn.runtime.classify import classify, dequantize, predict, probabilities, top
 from edgecnn.runtime.fake import FakeRunner
 from edgecnn.runtime.preprocess import OutputSpec
 
@@ -35,3 +36,11 @@ def test_top_is_best_first_and_stable() -> None:
 def test_probabilities_are_the_softmax_of_logits_of_any_size() -> None:
     assert probabilities(np.array([0, np.log(3)], np.float32)).tolist() == pytest.approx([0.25, 0.75])
     assert probabilities(np.array([5000, -5000], np.float32)).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("channels", "seen"), [(4, "3"), (3, "4")], ids=["kept", "laid over grey"])
+def test_what_is_transparent_stays_so_where_the_network_was_trained_with_it(tmp_path, channels: int, seen: str) -> None:
+    Image.new("RGBA", (8, 8), (3, 3, 3, 0)).save(tmp_path / "x.png")
+    with FakeRunner(classes=124, image=(8, 8, channels)) as runner:
+        answer = classify(runner, [str(index % 124) for index in range(124)], tmp_path / "x.png", 1)
+    assert answer.best[0].label == seen

@@ -23,8 +23,12 @@ def bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture(autouse=True)
 def nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(proving, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv(proving.VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def no_home() -> Path:
+    raise RuntimeError("there is no home")
 
 
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -78,9 +82,11 @@ def test_where_nothing_can_be_remembered_it_is_tried_out_each_time(bundle, tmp_p
     (tmp_path / "cache").write_text("a file is in the way")
     tried = []
     monkeypatch.setattr(proving, "run_child", lambda *words: tried.append(1))
-    for folder in (tmp_path / "cache", None):
-        monkeypatch.setattr(proving, "cache_folder", lambda folder=folder: folder)
-        bundle.open(bundle.artifact()).close()
+    bundle.open(bundle.artifact()).close()
+    monkeypatch.delenv(proving.VARIABLE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    bundle.open(bundle.artifact()).close()
     assert len(tried) == 2
 
 

@@ -13,7 +13,7 @@ from torch import fx
 
 from edgecnn.errors import UnknownNameError
 from edgecnn.models import ModelArguments
-from edgecnn.quantize.fold import finish, propagate_shapes
+from edgecnn.quantize.graph import finish, propagate_shapes
 from edgecnn.quantize.passes.columns import pair_columns
 from edgecnn.quantize.passes.flatten import flatten_order
 from edgecnn.quantize.passes.pool import pool_as_conv

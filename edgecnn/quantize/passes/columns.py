@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
-from edgecnn.quantize.fold import is_relu, module_of, shape_of
+from edgecnn.quantize.graph import is_relu, module_of, shape_of
 
 FEW_CHANNELS = 4
 FEW_FILTERS = 8  # two pixels' worth of output channels fill one vector of 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
-from edgecnn.quantize.fold import module_of, shape_of
+from edgecnn.quantize.graph import module_of, shape_of
 
 
 class FlattenChannelsLast(nn.Module):

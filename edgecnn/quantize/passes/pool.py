@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from edgecnn.quantize.fold import module_of, shape_of
-
-
-class GlobalMean(nn.Module):
-    """Average over height and width: [n, c, h, w] to [n, c, 1, 1]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3), keepdim=True)
+from edgecnn.quantize.graph import module_of, shape_of
+from edgecnn.quantize.layers import GlobalMean
 
 
 class PoolConv2d(nn.Conv2d):

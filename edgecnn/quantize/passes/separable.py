@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from edgecnn.quantize.fold import module_of
+from edgecnn.quantize.graph import held_batchnorm, mark_batchnorm, module_of
 
 FEW_CHANNELS = 4  # a depthwise kernel computes at least 8 at a time
 
@@ -47,4 +47,6 @@ def _merged(depth: nn.Conv2d, point: nn.Conv2d) -> nn.Conv2d:
         bias = bias + mix @ depth.bias.detach()
     merged.weight = nn.Parameter(mix[:, :, None, None] * depth.weight.detach()[None, :, 0])
     merged.bias = nn.Parameter(bias)
+    if held_batchnorm(point):
+        mark_batchnorm(merged)
     return merged

@@ -1,0 +1,31 @@
+"""What every architecture is built from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgecnn.errors import UsageError
+
+
+@dataclass(frozen=True)
+class ModelArguments:
+    """What every architecture is built from: classes, input channels and image size (height, width) in pixels."""
+
+    num_classes: int = 10
+    in_channels: int = 3
+    image_size: tuple[int, int] = (32, 32)
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 2 or self.in_channels < 1 or min(self.image_size) < 1:
+            raise UsageError(f"{self} cannot be built: at least 2 classes, 1 channel and 1x1 pixels are needed")
+
+    def to_json(self) -> dict[str, Any]:
+        """The arguments as JSON values."""
+        return asdict(self) | {"image_size": list(self.image_size)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ModelArguments:
+        """The inverse of ``to_json``."""
+        height, width = value["image_size"]
+        return cls(int(value["num_classes"]), int(value["in_channels"]), (int(height), int(width)))

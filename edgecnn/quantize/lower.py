@@ -1,0 +1,296 @@
+"""From functions and methods to layers: what models write in many ways is written in one.
+
+A graph of torch.fx has Python's functions, methods and arithmetic on sizes, one of torch.export ATen's. Both become
+calls of modules (torch's own and those of ``layers``) and four functions: add, sub, mul and cat. What is not in the
+tables here stays as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from edgecnn.models import ModelArguments
+from edgecnn.quantize.builders import BUILDERS
+from edgecnn.quantize.graph import add_module, example
+from edgecnn.quantize.layers import GlobalMean, Permute, Reshape, Scale, Slice
+
+IS_TENSOR = "edgecnn.is_tensor"  # key in Node.meta
+# Nothing happens to an image in these, in evaluation mode.
+IDENTITIES = (
+    "dropout", "feature_dropout", "alpha_dropout", "dropout2d", "stochastic_depth", "drop_path", "contiguous", "clone",
+    "detach", "alias", "lift_fresh_copy",
+)  # fmt: skip
+RESHAPES = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view")
+BINARY = {"add": operator.add, "iadd": operator.add, "mul": operator.mul, "imul": operator.mul, "sub": operator.sub}
+CHECKS = ("_assert", "_guards", "sym_constrain")
+
+
+def lower(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphModule:
+    """Rewrite a traced graph as the module's docstring says, in place, for images of one size and any number."""
+    values, more = (_record(graph_module, arguments, count) for count in (2, 3))
+    constants = _constants(graph_module, values, more)
+    for node in list(graph_module.graph.nodes):
+        node.meta[IS_TENSOR] = isinstance(values[node], Tensor)
+        if node in constants or not node.users or node.op not in ("call_function", "call_method"):
+            continue
+        _Lowering(graph_module, node, values, constants).run()
+    _drop_the_rest(graph_module, constants)
+    return graph_module
+
+
+def _record(graph_module: fx.GraphModule, arguments: ModelArguments, count: int) -> dict[fx.Node, Any]:
+    """What every node gives for ``count`` grey images."""
+    found: dict[fx.Node, Any] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            found[n] = super().run_node(n)
+            return found[n]
+
+    with torch.no_grad():
+        Recorder(graph_module).run(example(arguments, count))
+    return found
+
+
+def _constants(
+    graph_module: fx.GraphModule, values: dict[fx.Node, Any], more: dict[fx.Node, Any]
+) -> dict[fx.Node, Any]:
+    """Values of the nodes that are the same for all images: weights, and sizes other than the number of images."""
+    found: dict[fx.Node, Any] = {}
+    for node in graph_module.graph.nodes:
+        if node.op in ("placeholder", "output", "call_module"):
+            continue
+        value = values[node]
+        if all(each in found for each in node.all_input_nodes) or (not _holds_tensor(value) and value == more[node]):
+            found[node] = value
+    return found
+
+
+def _holds_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(_holds_tensor, value)))
+
+
+def _drop_the_rest(graph_module: fx.GraphModule, constants: dict[fx.Node, Any]) -> None:
+    """Put numbers in the place of what computes them, and let go of what nobody uses any more."""
+    graph = graph_module.graph
+    plain = {node: value for node, value in constants.items() if not _holds_tensor(value)}
+    for node in graph.nodes:
+        if node not in plain:
+            node.args = fx.map_arg(node.args, lambda each: plain.get(each, each))
+            node.kwargs = fx.map_arg(node.kwargs, lambda each: plain.get(each, each))
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in ("output", "placeholder") and (_name(node) or "").startswith(CHECKS):
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+def _name(node: fx.Node) -> str | None:
+    """The plain name of what a node calls: the same for a function, a method, in place or not, and ATen's."""
+    target = node.target
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.name.partition("::")[2].removesuffix("_")
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return name if name.startswith("_") else name.removesuffix("_")
+
+
+class _Lowering:
+    """One node and how it is written in layers."""
+
+    def __init__(
+        self, graph_module: fx.GraphModule, node: fx.Node, values: dict[fx.Node, Any], constants: dict[fx.Node, Any]
+    ) -> None:
+        self.graph_module, self.node, self.values = graph_module, node, values
+        self.name = _name(node) or ""
+        args: Any = fx.map_arg(tuple(node.args), lambda each: constants.get(each, each))
+        kwargs: Any = fx.map_arg(dict(node.kwargs), lambda each: constants.get(each, each))
+        self.args: list[Any] = list(args)
+        self.kwargs: dict[str, Any] = dict(kwargs)
+        if isinstance(node.target, torch._ops.OpOverload):
+            names = [argument.name for argument in node.target._schema.arguments]
+            self.kwargs |= dict(zip(names, self.args, strict=False))
+            self.args = [self.kwargs.pop(names[0])]
+
+    def run(self) -> None:
+        """Rewrite the node if a table knows it."""
+        if self.name in ("cat", "concat", "concatenate"):
+            self._cat()
+        elif self.name in BINARY:
+            self._binary()
+        elif self.name in ("chunk", "split", "split_with_sizes", "tensor_split"):
+            self._split()
+        else:
+            layers = self._layers()
+            if layers is not None:
+                self._call(layers)
+
+    def _layers(self) -> Sequence[nn.Module] | None:
+        """The layers, one after another, that do the same; None where that is not known."""
+        source = self._source()
+        if source is None:
+            return None
+        before, after = self.values.get(source), self.values[self.node]
+        if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+            return None
+        if self.name in IDENTITIES or (self.name in RESHAPES and before.shape == after.shape):
+            return ()
+        if self.name in RESHAPES:
+            return self._reshape(before, after)
+        if self.name in ("permute", "transpose", "swapaxes"):
+            return self._permute(before.ndim)
+        if self.name in ("mean", "slice", "getitem", "div", "truediv"):
+            return getattr(self, f"_{self.name}")(before)
+        return self._table()
+
+    def _source(self) -> fx.Node | None:
+        first = self.args[0] if self.args else self.kwargs.get("input")
+        return first if isinstance(first, fx.Node) else None
+
+    def _table(self) -> Sequence[nn.Module] | None:
+        builder = BUILDERS.get(self.name)
+        if builder is None:
+            return None
+        names = list(inspect.signature(builder).parameters)
+        given = dict(zip(names, self.args[1:], strict=False)) | {k: v for k, v in self.kwargs.items() if k in names}
+        if any(isinstance(value, fx.Node) for value in given.values()):
+            return None
+        layer = builder(**given)
+        return None if layer is None else (layer,)
+
+    def _call(self, layers: Sequence[nn.Module]) -> None:
+        source, graph = self._source(), self.graph_module.graph
+        assert source is not None
+        for layer in layers:
+            with graph.inserting_before(self.node):
+                source = graph.call_module(add_module(self.graph_module, self._path(), layer.eval()), (source,))
+            source.meta |= {IS_TENSOR: True}
+        self.values[source] = self.values[self.node]
+        self.node.replace_all_uses_with(source)
+        graph.erase_node(self.node)
+
+    def _path(self) -> str:
+        """A name for a layer: of the module whose forward this stands in and, if that is not a layer, of the call."""
+        stack = list((self.node.meta.get("nn_module_stack") or {}).values())
+        path, kind = stack[-1][:2] if stack else ("", "")
+        kind = kind if isinstance(kind, str) else f"{kind.__module__}."
+        name = self.node.name
+        return str(path) if path and kind.startswith("torch.nn.modules.") else f"{path}.{name}".lstrip(".")
+
+    def _reshape(self, before: Tensor, after: Tensor) -> Sequence[nn.Module] | None:
+        if before.shape[0] != after.shape[0]:
+            return None
+        return (nn.Flatten(),) if after.ndim == 2 else (Reshape(*after.shape[1:]),)
+
+    def _permute(self, dimensions: int) -> Sequence[nn.Module] | None:
+        rest = [*self.args[1:], *self.kwargs.values()]
+        dims = list(rest[0]) if len(rest) == 1 and isinstance(rest[0], list | tuple) else rest
+        dims = [dim % dimensions for dim in dims]
+        if self.name != "permute":
+            first, second = dims
+            dims = list(range(dimensions))
+            dims[first], dims[second] = second, first
+        return (Permute(*dims),) if dims[0] == 0 else None
+
+    def _mean(self, before: Tensor) -> Sequence[nn.Module] | None:
+        rest = dict(zip(("dim", "keepdim"), self.args[1:], strict=False)) | self.kwargs
+        dims = rest.get("dim", ())
+        dims = {dim % before.ndim for dim in ([dims] if isinstance(dims, int) else dims)}
+        if before.ndim != 4 or dims != {2, 3}:
+            return None
+        return (GlobalMean(),) if rest.get("keepdim", False) else (GlobalMean(), nn.Flatten())
+
+    def _slice(self, before: Tensor) -> Sequence[nn.Module] | None:
+        """ATen's slice(x, dim, start, end, step)."""
+        dim = self.kwargs.get("dim", 0) % before.ndim
+        key = slice(*(self.kwargs.get(name) for name in ("start", "end", "step")))
+        return _sliced(before, [slice(None)] * dim + [key])
+
+    def _getitem(self, before: Tensor) -> Sequence[nn.Module] | None:
+        key = self.args[1]
+        return _sliced(before, list(key) if isinstance(key, tuple) else [key])
+
+    def _div(self, before: Tensor) -> Sequence[nn.Module] | None:
+        divisor = self.args[1] if len(self.args) > 1 else self.kwargs.get("other")
+        if "rounding_mode" in self.kwargs or not isinstance(divisor, int | float | Tensor):
+            return None
+        return _scaled(before, 1 / torch.as_tensor(divisor), 0.0)
+
+    _truediv = _div
+
+    def _cat(self) -> None:
+        tensors = self.args[0] if self.args else self.kwargs["tensors"]
+        dim = self.args[1] if len(self.args) > 1 else self.kwargs.get("dim", 0)
+        if isinstance(tensors, list | tuple) and all(isinstance(each, fx.Node) for each in tensors):
+            self._becomes(torch.cat, (tuple(tensors), dim % self.values[self.node].ndim))
+
+    def _binary(self) -> None:
+        operands = [*self.args, *(self.kwargs[name] for name in ("input", "self", "other") if name in self.kwargs)]
+        data = [each for each in operands if isinstance(each, fx.Node)]
+        if len(operands) != 2 or not data or self.kwargs.get("alpha", 1) != 1 or not self.node.meta[IS_TENSOR]:
+            return
+        function = BINARY[self.name]
+        if len(data) == 2:
+            self._becomes(function, tuple(operands))
+            return
+        other = next(each for each in operands if each is not data[0])
+        if not isinstance(other, int | float | Tensor) or not isinstance(self.values[data[0]], Tensor):
+            return
+        factor: Tensor | float
+        shift: Tensor | float
+        if function is operator.mul:
+            factor, shift = other, 0.0
+        elif function is operator.add:
+            factor, shift = 1.0, other
+        else:
+            factor, shift = (1.0, -other) if operands[0] is data[0] else (-1.0, other)
+        layers = _scaled(self.values[data[0]], factor, shift)
+        if layers is not None:
+            self.args = [data[0]]
+            self._call(layers)
+
+    def _becomes(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.node.op, self.node.target = "call_function", function
+        self.node.args, self.node.kwargs = args, {}
+
+    def _split(self) -> None:
+        """Every piece that is used becomes a slice of its own."""
+        pieces, source = self.values[self.node], self._source()
+        dim = self.kwargs.get("dim", self.args[2] if len(self.args) > 2 else 0)
+        if source is None or not all(user.target is operator.getitem for user in self.node.users):
+            return
+        dim %= pieces[0].ndim
+        stops = [sum(piece.shape[dim] for piece in pieces[: index + 1]) for index in range(len(pieces))]
+        for user in list(self.node.users):
+            index: Any = user.args[1]
+            layer = Slice(dim, stops[index] - pieces[index].shape[dim], stops[index])
+            with self.graph_module.graph.inserting_before(user):
+                piece = self.graph_module.graph.call_module(add_module(self.graph_module, user.name, layer), (source,))
+            self.values[piece] = pieces[index]
+            user.replace_all_uses_with(piece)
+
+
+def _sliced(before: Tensor, keys: Sequence[Any]) -> Sequence[nn.Module] | None:
+    if not all(isinstance(key, slice) for key in keys) or keys[0] != slice(None):
+        return None
+    found = [(dim, key.indices(before.shape[dim])) for dim, key in enumerate(keys) if key != slice(None)]
+    return [Slice(dim, *key) for dim, key in found if key != (0, before.shape[dim], 1)]
+
+
+def _scaled(before: Tensor, factor: Tensor | float, shift: Tensor | float) -> Sequence[nn.Module] | None:
+    """x * factor + shift as a layer, where they are numbers or have a value for each channel."""
+    if before.ndim != 4:
+        return None
+    channels = []
+    for value in (factor, shift):
+        tensor = torch.as_tensor(value, dtype=torch.float32).detach()
+        if tensor.ndim > 4 or tensor.numel() not in (1, before.shape[1]):
+            return None
+        if tensor.numel() > 1 and (tensor.ndim < 3 or tensor.shape[-3] != tensor.numel()):
+            return None  # broadcast along another dimension than that of the channels
+        channels.append(tensor.reshape(-1).expand(before.shape[1]))
+    return (Scale(*channels),)

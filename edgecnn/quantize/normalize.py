@@ -1,0 +1,85 @@
+"""A model's own normalization of its input, made part of its first layer.
+
+The model sees x * factor + shift of edgecnn's input x, channel by channel. A convolution takes in both exactly, but
+for its padding: zeros around the normalized image are not zeros around x. So there are three forms:
+
+    folded    into weights and bias of the first convolution; it has no padding, or no shift
+    ones      the image gets one more channel of ones, whose weights carry the shift; the convolution's padding
+              surrounds the ones with zeros as well, which makes the border exact. The channel is made by a 1x1
+              convolution that leaves the pixels as they are, in int8 to the last bit
+    layer     a 1x1 depthwise convolution, where the image does not go to one plain convolution
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx, nn
+
+from edgecnn.models import ModelArguments
+from edgecnn.models.normalization import Normalization
+from edgecnn.quantize.graph import finish, insert_after, module_of, only_user
+from edgecnn.quantize.layers import Scale, ZeroPad
+
+FORM = "edgecnn.normalization"  # key in GraphModule.meta
+NAME = "normalization"
+
+
+class OnesChannel(nn.Conv2d):
+    """[n, c, h, w] to [n, c + 1, h, w]: the image, and ones."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels + 1, 1)
+        self.keeps_grid = True  # what comes out lies on the grid of what went in
+        self.weight = nn.Parameter(torch.eye(channels + 1, channels)[:, :, None, None])
+        self.bias = nn.Parameter(torch.eye(channels + 1)[-1])
+        self.requires_grad_(False)  # training would move the pixels off their grid
+
+
+def form_of(graph_module: fx.GraphModule) -> str:
+    """In which form the normalization is: folded, ones or layer; empty where the model has none."""
+    return str(graph_module.meta.get(FORM, ""))
+
+
+def fold_normalization(graph_module: fx.GraphModule, normalization: Normalization, arguments: ModelArguments) -> None:
+    """Put the normalization at the start of a folded graph, in the cheapest form that is exact."""
+    factor = torch.tensor(normalization.factor)
+    shift = torch.tensor(normalization.shift)
+    image = next(node for node in graph_module.graph.nodes if node.op == "placeholder")
+    first, padded = only_user(image), False
+    if isinstance(module_of(graph_module, first), ZeroPad):
+        assert first is not None
+        first, padded = only_user(first), True
+    layer = module_of(graph_module, first)
+    if not isinstance(layer, nn.Conv2d) or layer.groups != 1 or layer.padding_mode != "zeros":
+        form = "layer"
+        insert_after(graph_module, image, NAME, Scale(factor, shift))
+    elif (layer.padding in ((0, 0), "valid") and not padded) or not shift.any():
+        form = "folded"
+        _fold(layer, factor, shift)
+    else:
+        form = "ones"
+        graph_module.set_submodule(str(first.target), _with_ones(layer, factor, shift))  # type: ignore[union-attr]
+        insert_after(graph_module, image, NAME, OnesChannel(arguments.in_channels))
+    graph_module.meta[FORM] = form
+    finish(graph_module)
+
+
+def _fold(layer: nn.Conv2d, factor: Tensor, shift: Tensor) -> None:
+    bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
+    weight = layer.weight.detach()
+    layer.bias = nn.Parameter(bias + (weight * shift.reshape(1, -1, 1, 1)).sum((1, 2, 3)))
+    layer.weight = nn.Parameter(weight * factor.reshape(1, -1, 1, 1))
+
+
+def _with_ones(layer: nn.Conv2d, factor: Tensor, shift: Tensor) -> nn.Conv2d:
+    """The same convolution over the image and a channel of ones."""
+    wider = nn.Conv2d(
+        layer.in_channels + 1, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,  # type: ignore[arg-type]
+        bias=layer.bias is not None,
+    )  # fmt: skip
+    weight = layer.weight.detach()
+    shifts = (weight * shift.reshape(1, -1, 1, 1)).sum(1, keepdim=True)
+    wider.weight = nn.Parameter(torch.cat([weight * factor.reshape(1, -1, 1, 1), shifts], 1))
+    if layer.bias is not None:
+        wider.bias = nn.Parameter(layer.bias.detach().clone())
+    return wider

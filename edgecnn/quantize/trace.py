@@ -1,0 +1,82 @@
+"""From a PyTorch module to a graph: by torch.fx where it can, else by torch.export."""
+
+from __future__ import annotations
+
+import copy
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from edgecnn.errors import UsageError
+from edgecnn.models import ModelArguments
+from edgecnn.models.normalization import detach
+from edgecnn.quantize.graph import example
+
+LOST = "edgecnn.lost"  # key in GraphModule.meta
+
+
+def trace(model: nn.Module, arguments: ModelArguments | None) -> fx.GraphModule:
+    """A graph of a copy of ``model`` in evaluation mode; the model's input normalization is left out of it.
+
+    What torch.fx cannot trace, such as padding computed from the size of the image, goes through torch.export for
+    images of the size in ``arguments``; ``lost`` then says what that means. Raises UsageError if neither can.
+    """
+    copied = copy.deepcopy(model).eval()
+    detach(copied)
+    try:
+        return fx.symbolic_trace(copied)
+    except Exception as error:  # a model's own code, handed proxies instead of tensors, raises almost anything
+        reason = _first_line(error)
+    if arguments is None:
+        raise UsageError(f"this model cannot be traced by torch.fx: {reason}")
+    try:
+        graph_module = _export(copied, arguments)
+    except Exception as error:  # and so does torch.export
+        raise UsageError(
+            f"this model cannot be traced, neither by torch.fx ({reason}) nor by torch.export ({_first_line(error)}); "
+            "its forward must not branch on the values of a tensor"
+        ) from error
+    graph_module.meta[LOST] = (
+        f"torch.fx cannot trace this model ({reason}): it went through torch.export, so its control flow is frozen as "
+        "it ran for an image of this size, and functions that are not modules are named after the module they are in"
+    )
+    return graph_module
+
+
+def lost(graph_module: fx.GraphModule) -> str:
+    """What tracing had to give up, in words; empty where it gave up nothing."""
+    return str(graph_module.meta.get(LOST, ""))
+
+
+def tracer_of(graph_module: fx.GraphModule) -> str:
+    """Which of the two traced it: 'torch.fx' or 'torch.export'."""
+    return "torch.export" if LOST in graph_module.meta else "torch.fx"
+
+
+def _export(model: nn.Module, arguments: ModelArguments) -> fx.GraphModule:
+    batch = torch.export.Dim("batch", min=2, max=4096)
+    with torch.no_grad():
+        program = torch.export.export(model, (example(arguments, 2),), dynamic_shapes=({0: batch},))
+    exported = program.module(check_guards=False)
+    graph = exported.graph
+    assert isinstance(graph, fx.Graph)
+    graph.set_codegen(fx.graph.CodeGen())
+    result = graph.output_node()
+    values: Any = result.args[0]
+    if isinstance(values, list | tuple):
+        if len(values) != 1:
+            raise UsageError(f"it gives {len(values)} results instead of logits")
+        result.args = (values[0],)
+    # Weights under names of their own, so that the layers made of them can have the model's.
+    root = nn.Module()
+    for number, node in enumerate(graph.find_nodes(op="get_attr")):
+        value = attrgetter(str(node.target))(exported)
+        node.target = f"constant_{number}"
+        root.register_buffer(node.target, value.detach())
+    return fx.GraphModule(root, graph)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".:")

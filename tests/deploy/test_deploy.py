@@ -1,0 +1,255 @@
+"""A bundle that is put on a board behind a real SSH server on loopback, and stays there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgecnn import __version__
+from edgecnn.cli.main import main
+from edgecnn.deploy.ssh import board as board_module
+from edgecnn.deploy.ssh import environment
+from edgecnn.deploy.ssh.board import Board
+from edgecnn.deploy.ssh.connection import LinkError
+from edgecnn.deploy.wheel import build_wheel
+from edgecnn.measure.accuracy import score
+from edgecnn.runtime.bundle import open_bundle
+from tests import tiny_artifacts
+from tests.conftest import Once
+from tests.deploy.ssh_server import SshServer, python_folder, ssh_server
+
+ROOT = Path(__file__).parent.parent.parent
+WHEEL = f"edgecnn-{__version__}-py3-none-any.whl"
+# Makes an environment of a script that runs what is tested here; pip installs nothing.
+PYTHON3 = """#!/bin/sh
+if [ "$1 $2" = "-m venv" ]; then mkdir -p "$4/bin" && cp {programs}/in_venv "$4/bin/python"; exit; fi
+exec {python} "$@"
+"""
+IN_VENV = """#!/bin/sh
+case "$*" in *"-m pip install"*) exit 0;; esac
+export PYTHONPATH={root}
+{python} "$@" || exit
+{after}
+"""
+
+
+class Home:
+    """What a board has of edgecnn."""
+
+    def __init__(self, server: SshServer) -> None:
+        self.server, self.target = server, server.target
+        self.folder = server.home / ".local/share/edgecnn"
+        words = {"programs": server.programs, "python": Path(python_folder(), Path(sys.executable).resolve().name)}
+        self._program("python3", PYTHON3.format(**words))
+        self.after_each("")
+
+    def _program(self, name: str, text: str) -> None:
+        (self.server.programs / name).write_text(text)
+        (self.server.programs / name).chmod(0o755)
+
+    def after_each(self, command: str) -> None:
+        """Let environments made from now on run a command after each of Python's."""
+        self._program("in_venv", IN_VENV.format(root=ROOT, python=sys.executable, after=command))
+
+    def running(self, name: str = "classifier") -> dict[str, Any] | None:
+        """The manifest of the version that runs, None where none does."""
+        path = self.folder / name / "current/bundle/manifest.json"
+        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+        return found
+
+    def versions(self, name: str = "classifier") -> int:
+        """How many versions are there."""
+        return len(list(self.folder.glob(f"{name}/versions/*")))
+
+    def environments(self) -> int:
+        """How many environments are there."""
+        return len(list(self.folder.glob("env-*")))
+
+
+@pytest.fixture
+def home(tmp_path: Path, once: Once, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    monkeypatch.setattr(board_module, "PAUSES", (0.05, 0.2))
+    monkeypatch.setattr(environment, "build_wheel", lambda folder: once("wheel", build_wheel) / WHEEL)
+    with ssh_server(tmp_path / "server") as running:
+        monkeypatch.setenv("EDGECNN_SSH_CONFIG", str(running.folder / "ssh_config"))
+        yield Home(running)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    return tiny_artifacts.bundle(tmp_path / "first")
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Path:
+    return tiny_artifacts.bundle(tmp_path / "second", seed=5)
+
+
+def manifest(bundle: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((bundle / "manifest.json").read_text())
+    return found
+
+
+def refused(words: list[str], capfd: pytest.CaptureFixture[str], code: int = 2) -> str:
+    """The one line of an error."""
+    assert main(["deploy", *words]) == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.startswith("edgecnn: error: ")]
+    assert lines == err.splitlines()[-1:]
+    return lines[0]
+
+
+def test_a_bundle_runs_there_and_the_launcher_starts_its_edgecnn(
+    home: Home, first: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["deploy", str(first), home.target, "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert home.running() == manifest(first)
+    assert (told["previous"], told["name"]) == (None, "classifier")
+    with (opened := open_bundle(first)).open(opened.artifact()) as runner:
+        assert told["correct"] == score(runner, [opened.sample()]).right
+    said = subprocess.run([told["launcher"], "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in said.stdout
+    assert Path(told["bundle"], "manifest.json").is_file()
+    assert home.server.processes() == []
+
+
+def test_the_version_before_is_kept_and_gone_back_to(
+    home: Home, first: Path, second: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    third = tiny_artifacts.bundle(tmp_path / "third", seed=9)
+    for bundle in (first, second, third):
+        assert main(["deploy", str(bundle), home.target]) == 0
+    assert home.running() == manifest(third)
+    assert (home.versions(), home.environments()) == (2, 1)
+    assert "is kept: edgecnn deploy --rollback ssh://" in capfd.readouterr().out
+    assert main(["deploy", "--rollback", home.target]) == 0
+    assert home.running() == manifest(second)
+    assert main(["deploy", "--rollback", home.target]) == 0
+    assert home.running() == manifest(third)
+
+
+def test_the_same_bundle_again_is_tested_again_and_keeps_the_version_before(
+    home: Home, first: Path, second: Path
+) -> None:
+    for bundle in (first, second, second):
+        assert main(["deploy", str(bundle), home.target]) == 0
+    assert main(["deploy", "--rollback", home.target]) == 0
+    assert home.running() == manifest(first)
+
+
+def test_names_do_not_disturb_each_other(home: Home, first: Path, second: Path) -> None:
+    assert main(["deploy", str(first), home.target, "--name", "door"]) == 0
+    assert main(["deploy", str(second), home.target, "--name", "gate"]) == 0
+    assert (home.running("door"), home.running("gate")) == (manifest(first), manifest(second))
+
+
+WRONG_ANSWER = """case "$*" in *self_test*) for last; do :; done
+sed -i 's/"largest_difference": [0-9.]*/"largest_difference": 1.0/' "$last/report.json";; esac"""
+
+
+def test_a_board_that_answers_otherwise_keeps_what_it_ran(
+    home: Home, first: Path, second: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["deploy", str(first), home.target]) == 0
+    (next(home.folder.glob("env-*")) / "install.exit").unlink()  # so that the environment is made again
+    home.after_each(WRONG_ANSWER)
+    capfd.readouterr()
+    line = refused([str(second), home.target], capfd, 1)
+    assert "outputs differ by up to 1 (allowed: 0); what ran there before goes on" in line
+    assert home.running() == manifest(first)
+    assert home.versions() == 1
+
+
+def test_a_bundle_that_is_damaged_here_is_not_sent(home: Home, first: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (first / tiny_artifacts.INT8_FILE).write_bytes(b"other")
+    assert "copy the bundle again" in refused([str(first), home.target], capfd)
+    assert not home.folder.exists()
+
+
+@pytest.mark.parametrize("tidied", [True, False], ids=["interrupted", "killed"])
+def test_an_end_after_any_step_leaves_what_ran_running(
+    home: Home, first: Path, second: Path, tidied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["deploy", str(first), home.target]) == 0
+    original: Callable[..., dict[str, Any]] = Board._once
+    steps: list[str] = []
+    seen: set[str] = set()
+    last = 0
+
+    def once_more(self: Board, do: str, *rest: Any, **more: Any) -> dict[str, Any]:
+        answer = original(self, do, *rest, **more)
+        steps.append(do)
+        if len(steps) == last and do != "switch":
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(Board, "_once", once_more)
+    if not tidied:
+        monkeypatch.setattr(Board, "tidy", lambda *_words: None)
+    while True:
+        last += 1
+        steps.clear()
+        code = main(["deploy", str(second), home.target])
+        seen |= set(steps)
+        if "switch" in steps[:last]:
+            break
+        assert code == 130
+        assert home.running() == manifest(first), f"ended after {steps}"
+        assert home.versions() == 1 or not tidied
+    assert {"claim", "missing", "put", "start", "follow", "get", "switch"} <= seen
+    assert home.running() == manifest(second)
+
+
+def test_a_connection_that_breaks_is_made_again(
+    home: Home, first: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    original: Callable[..., dict[str, Any]] = Board._once
+    broken: list[str] = []
+
+    def break_once_each(self: Board, do: str, *rest: Any, **more: Any) -> dict[str, Any]:
+        answer = original(self, do, *rest, **more)
+        if do not in broken:
+            broken.append(do)
+            home.server.cut()
+            raise LinkError("cut")
+        return answer
+
+    monkeypatch.setattr(Board, "_once", break_once_each)
+    assert main(["deploy", str(first), home.target]) == 0
+    assert "switch" in broken
+    assert "connected again" in capfd.readouterr().err
+    assert home.running() == manifest(first)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["{target}"], "got 1 words (valid: edgecnn deploy BUNDLE ssh://[USER@]HOST)"),
+        (["{bundle}", "--rollback", "{target}"], "valid: edgecnn deploy --rollback ssh://[USER@]HOST"),
+        (["{bundle}", "pi@board"], "'pi@board' is no address"),
+        (["{bundle}", "{target}", "--name", "../door"], "--name '../door' cannot be used"),
+        (["{bundle}", "{target}", "--name", "env-1"], "--name 'env-1' cannot be used"),
+        (["--rollback", "{target}", "--offline"], "--rollback installs nothing"),
+        (["--rollback", "{target}"], "there is no version of 'classifier' to go back to (nothing was deployed)"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    home: Home, first: Path, words: list[str], reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = refused([word.format(bundle=first, target=home.target) for word in words], capfd)
+    assert reason in line
+
+
+def test_there_is_no_way_back_from_the_first(home: Home, first: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["deploy", str(first), home.target]) == 0
+    capfd.readouterr()
+    assert "to go back to (only version " in refused(["--rollback", home.target], capfd)
+    assert home.running() == manifest(first)

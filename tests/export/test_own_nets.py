@@ -1,0 +1,77 @@
+"""What torchvision's and timm's models hold, as TFLite files: int8 where it is promised, equal to the simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgecnn.errors import CheckFailedError
+from edgecnn.evaluate import predictor
+from edgecnn.export import parity, tflite
+from edgecnn.export.flatbuffer import TFLiteGraph
+from edgecnn.measure.stats import agreement
+from edgecnn.models import Normalization
+from edgecnn.models.normalization import attach
+from edgecnn.quantize import passes, ptq
+from edgecnn.quantize.fold import fold
+from edgecnn.quantize.qdq import boundaries_of, float_operations
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.runtime.artifact import open_artifact
+from edgecnn.runtime.classify import predict
+from tests import nets, own_nets
+
+# Noise over a colour of its own in each picture: of noise alone all pictures look the same to a mean.
+PICTURES = nets.images(200, (32, 32, 3)) // 4 + nets.images(200, (1, 1, 3), seed=1) // 4 * 3
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def logits(content, tmp_path):
+    path = tmp_path / "x.tflite"
+    path.write_bytes(content)
+    with open_artifact(path) as runner:
+        return predict(runner, PICTURES)
+
+
+@pytest.fixture(params=own_nets.KINDS, ids=lambda kind: kind.__name__)
+def model(request):
+    """A small model with an ImageNet normalization; its logits are spread by its last layer."""
+    built = own_nets.build(request.param)
+    head = built.get_submodule("head")
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        head.weight *= 5
+    return attach(built, IMAGENET)
+
+
+@pytest.mark.usefixtures("stored_conversions")
+def test_static_w8a8_is_the_simulation(model, tmp_path):
+    graph = ptq.calibrate(model, own_nets.ARGUMENTS, [PICTURES], passes.defaults(STATIC_W8A8))
+    content = tflite.convert_quantized(graph, own_nets.ARGUMENTS)
+    found, simulated = logits(content, tmp_path), predictor(graph)(PICTURES)
+    floats = predictor(model)(PICTURES)
+    spread = np.ptp(simulated, axis=0).max()
+    assert np.abs(found - simulated).mean() < 0.02 * spread
+    assert np.abs(found - floats).mean() < 0.05 * spread
+    assert agreement(found.argmax(1), simulated.argmax(1)) >= 0.95
+    parity.check_structure("x", content, str)
+    gate = parity.check_integers("x", content, float_operations(graph), boundaries_of(graph))
+    operations = TFLiteGraph(content).operations()
+    if isinstance(model, own_nets.Layered):
+        assert gate["float_operations"] == "norm (LayerNorm)"
+        assert operations["QUANTIZE"] == operations["DEQUANTIZE"] == 1
+        with pytest.raises(CheckFailedError, match="1 QUANTIZE operations where the model's graph has 0"):
+            parity.check_integers("x", content, [], 0)
+    else:
+        assert gate == {"float_operations": "", "float_ops": 0}
+        assert operations["QUANTIZE"] == operations["DEQUANTIZE"] == 0
+    # A shuffle of channels moves them; nothing else needs to.
+    assert operations["TRANSPOSE"] == (1 if isinstance(model, own_nets.Shuffled) else 0)
+
+
+@pytest.mark.usefixtures("stored_conversions")
+def test_float32_is_the_model(model, tmp_path):
+    graph = passes.apply(fold(model, own_nets.ARGUMENTS), passes.defaults(FLOAT32), own_nets.ARGUMENTS)
+    content = tflite.convert_float(graph, own_nets.ARGUMENTS)
+    nets.assert_close(torch.from_numpy(logits(content, tmp_path)), torch.from_numpy(predictor(model)(PICTURES)), 1e-4)

@@ -1,0 +1,162 @@
+"""What models write in many ways becomes a graph of few kinds of layers that computes the same."""
+
+from __future__ import annotations
+
+import operator
+import random
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgecnn.errors import CheckFailedError
+from edgecnn.models import ModelArguments
+from edgecnn.quantize.fold import fold
+from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
+from edgecnn.quantize.trace import lost
+from tests import nets, own_nets
+
+SIZE = ModelArguments(4, 8, (9, 12))
+
+
+class Written(nn.Module):
+    """A model whose forward is ``function(image, model)``; it has a convolution, and a parameter for each channel."""
+
+    def __init__(self, function, **layers):
+        super().__init__()
+        self.function = function
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.gamma = nn.Parameter(torch.rand(8, 1, 1) + 0.5)
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x):
+        return self.function(x, self)
+
+
+def kinds(graph_module):
+    """What is called: types of layers, and functions."""
+    return [
+        type(graph_module.get_submodule(node.target)) if node.op == "call_module" else node.target
+        for node in graph_module.graph.nodes
+        if node.op not in ("placeholder", "output", "get_attr")
+    ]
+
+
+def folded(function, **layers):
+    """The graph of a function, which must compute the same for any number of images."""
+    torch.manual_seed(5)
+    model = nets.with_statistics(Written(function, **layers))
+    graph_module = fold(model, SIZE)
+    x = nets.inputs(5, 8, 9, 12)
+    nets.assert_close(graph_module(x), model(x))
+    return kinds(graph_module)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x, m: F.relu6(m.conv(x)), [nn.Conv2d, nn.ReLU6]),
+        (lambda x, m: m.conv(x).clamp(0, 6), [nn.Conv2d, nn.ReLU6]),
+        (lambda x, m: m.conv(x).clamp(min=0), [nn.Conv2d, nn.ReLU]),
+        (lambda x, m: F.hardtanh(x, 0.0, 1.0), [UnitClamp]),
+        (lambda x, m: F.hardsigmoid(m.conv(x)), [nn.Conv2d, UnitClamp]),
+        (lambda x, m: F.hardsigmoid(x), [Scale, UnitClamp]),
+        (lambda x, m: F.hardswish(x), [nn.Hardswish]),
+        (lambda x, m: F.silu(x), [nn.Sigmoid, operator.mul]),
+        (lambda x, m: F.gelu(x, approximate="tanh"), [nn.GELU]),
+        (lambda x, m: x.mean((2, 3), keepdim=True), [GlobalMean]),
+        (lambda x, m: x.mean(dim=[-1, -2]), [GlobalMean, nn.Flatten]),
+        (lambda x, m: F.adaptive_avg_pool2d(x, (1, 1)), [GlobalMean]),
+        (lambda x, m: F.adaptive_avg_pool2d(x, (3, 4)), [nn.AvgPool2d]),
+        (lambda x, m: F.adaptive_avg_pool2d(x, (9, 12)) + x, [operator.add]),
+        (lambda x, m: x.view(x.size(0), -1), [nn.Flatten]),
+        (lambda x, m: x.reshape(x.shape[0], 2, 4, 9, 12), [Reshape]),
+        (lambda x, m: x.mean((2, 3), keepdim=True).squeeze(-1).squeeze(-1), [GlobalMean, Reshape, nn.Flatten]),
+        (lambda x, m: x.permute(0, 2, 3, 1), [Permute]),
+        (lambda x, m: x.transpose(1, -1), [Permute]),
+        (lambda x, m: x[:, 2:5], [Slice]),
+        (lambda x, m: x[:, :, ::2, 1:], [Slice, Slice]),
+        (lambda x, m: torch.cat([x.split([3, 5], 1)[1], x.split(3, dim=1)[0]], 1), [Slice, Slice, torch.cat]),
+        (lambda x, m: m.conv(x) * m.gamma, [nn.Conv2d]),
+        (lambda x, m: m.conv(x) * 3, [nn.Conv2d]),
+        (lambda x, m: 1 - m.conv(x) / 2, [nn.Conv2d]),
+        (lambda x, m: x.sub(0.5), [Scale]),
+        (lambda x, m: x - m.conv(x), [nn.Conv2d, operator.sub]),
+        (lambda x, m: F.pad(x, (1, 0, 2, 1)), [ZeroPad]),
+        (lambda x, m: m.conv(F.pad(x, (1, 1, 2, 2))), [nn.Conv2d]),
+        (lambda x, m: m.conv(F.pad(x, (0, 1, 0, 1))), [ZeroPad, nn.Conv2d]),
+        (lambda x, m: F.max_pool2d(F.relu(x), 3, 2, 1), [nn.ReLU, ZeroPad, nn.MaxPool2d]),
+        (lambda x, m: F.max_pool2d(x, 3, 2, 1), [nn.MaxPool2d]),
+        (lambda x, m: F.max_pool2d(F.relu(x), 2, ceil_mode=True), [nn.ReLU, ZeroPad, nn.MaxPool2d]),
+        (lambda x, m: F.max_pool2d(x, 3, 3, ceil_mode=True), [nn.MaxPool2d]),
+        (lambda x, m: F.avg_pool2d(x, 3, 3, 0, True, False), [nn.AvgPool2d]),
+        (lambda x, m: F.avg_pool2d(x, 3, 1, 1), [ZeroPad, nn.AvgPool2d]),
+        (lambda x, m: F.dropout(x, 0.5, m.training) + F.dropout2d(x, training=m.training), [operator.add]),
+        (lambda x, m: x.softmax(1), ["softmax"]),
+    ],
+)
+def test_functions_become_layers(function, expected):
+    assert folded(function) == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.BatchNorm2d(8), [Scale]),
+        (nn.SiLU(inplace=True), [nn.Sigmoid, operator.mul]),
+        (nn.Hardsigmoid(), [Scale, UnitClamp]),
+        (nn.ChannelShuffle(4), [ChannelShuffle]),
+        (nn.ZeroPad2d((1, 2, 0, 1)), [ZeroPad]),
+        (nn.AdaptiveAvgPool2d(3), [nn.AvgPool2d]),
+        (nn.AvgPool2d(2, count_include_pad=False, ceil_mode=True), [nn.AvgPool2d]),
+        (nn.Conv2d(8, 4, 3, padding="valid"), [nn.Conv2d]),
+    ],
+)
+def test_layers_become_simpler_ones(layer, expected):
+    assert folded(lambda x, m: m.layer(x), layer=layer) == expected
+
+
+def test_a_batchnorm_of_a_linear_layer_is_folded():
+    assert folded(
+        lambda x, m: m.bn(m.fc(x.mean((2, 3)))), fc=nn.Linear(8, 5), bn=nn.BatchNorm1d(5)
+    ) == [GlobalMean, nn.Flatten, nn.Linear]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", own_nets.KINDS)
+def test_whole_models_compute_what_they_did(kind):
+    model = own_nets.build(kind)
+    x = nets.inputs(3, 3, 32, 32)
+    nets.assert_close(fold(model, own_nets.ARGUMENTS)(x), model(x))
+
+
+def test_nothing_is_computed_in_place_since_a_tensor_may_have_other_readers():
+    model = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(inplace=True), nn.Conv2d(8, 8, 1), nn.Hardswish(inplace=True))
+    parts = [part for part in fold(model, SIZE).modules() if hasattr(part, "inplace")]
+    assert len(parts) == 2
+    assert not any(part.inplace for part in parts)
+
+
+def test_a_shuffle_written_with_views_is_one_layer():
+    found = kinds(fold(own_nets.build(own_nets.Shuffled), own_nets.ARGUMENTS))
+    assert found.count(ChannelShuffle) == 1
+    assert Reshape not in found and Permute not in found
+
+
+def test_what_torch_fx_cannot_trace_goes_through_torch_export_and_says_so():
+    graph_module = fold(own_nets.build(own_nets.Same), own_nets.ARGUMENTS)
+    assert "torch.fx cannot trace this model" in lost(graph_module)
+    assert "frozen" in lost(graph_module)
+    names = [node.target for node in graph_module.graph.nodes if node.op == "call_module"]
+    assert {"stem", "depth", "head"} <= set(names), "the layers keep the names they have in the model"
+    assert lost(fold(own_nets.build(own_nets.Gated), own_nets.ARGUMENTS)) == ""
+
+
+def test_a_model_that_does_something_else_each_time_is_found_out():
+    class Moody(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)) * random.random()
+
+    with pytest.raises(CheckFailedError, match="gives other logits than the model"):
+        fold(Moody(), SIZE)
