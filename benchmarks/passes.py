@@ -63,7 +63,7 @@ class Row:
 
 def variants() -> list[tuple[str, tuple[str, ...]]]:
     """(recipe, passes) of the files of one model; the first is what the others are compared with."""
-    names = tuple(passes.PASSES)
+    names = passes.defaults(STATIC_W8A8)
     growing = [names[:count] for count in range(len(names) + 1)]
     floats = [(FLOAT32.name, passes.defaults(FLOAT32)), (FLOAT32.name, ())]
     return floats + [(STATIC_W8A8.name, chosen) for chosen in growing]

@@ -1,10 +1,10 @@
-"""What training under quantization brings: ``python -m benchmarks.qat [--train FOLDER] [--model NAME...] [--json]``.
+"""What training under quantization brings: ``python -m benchmarks.qat [--recipe NAME] [--train FOLDER] [--json]``.
 
-Without ``--train`` prints the committed results (benchmarks/results/qat.json). With it, trains the shipped weights of
-every model with every seed through the command line, as a user does, into FOLDER (runs that are there are not made
-again, interrupted ones go on), scores the TFLite files on all CIFAR-10 test images, holds them against their
-simulation in PyTorch on the same images, and prints the results. ``--record`` writes them into the committed file,
-and the weights of the first seed to those that ship.
+Without ``--train`` prints the committed results (benchmarks/results/qat.json, or those of the recipe). With it, trains
+the shipped weights of every model with every seed through the command line, as a user does, into FOLDER (runs that are
+there are not made again, interrupted ones go on), scores the TFLite files on all CIFAR-10 test images, holds them
+against their simulation in PyTorch on the same images, and prints the results. ``--record`` writes them into the
+committed file, and the weights of the first seed to those that ship.
 """
 
 from __future__ import annotations
@@ -26,13 +26,18 @@ from edgecnn.data.dataset import batches
 from edgecnn.evaluate import predictor
 from edgecnn.measure.stats import agreement
 from edgecnn.quantize.qat import Trained
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8
 from edgecnn.report.table import table
 from edgecnn.runtime.bundle import open_bundle
 from edgecnn.runtime.classify import predict
 from edgecnn.train import CHECKPOINT, WEIGHTS
 
-COMMITTED = Path(__file__).parent / "results" / "qat.json"
-MODELS = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
+RESULTS = Path(__file__).parent / "results"
+COMMITTED = {STATIC_W8A8.name: RESULTS / "qat.json", STATIC_W4A8.name: RESULTS / "qat_static_w4a8.json"}
+MODELS = {
+    STATIC_W8A8.name: ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8"),
+    STATIC_W4A8.name: ("depth_res", "resnet8"),
+}
 SEEDS = (0, 1, 2)
 FAST = ("--compile", "--precision", "bfloat16")
 HEADERS = (
@@ -45,7 +50,7 @@ HEADERS = (
 class Row:
     """One run: accuracies and agreement are shares of all test images, ``change`` is in points from float32.
 
-    ``calibrated`` is the accuracy without training, as recorded with the shipped weights.
+    ``calibrated`` is the accuracy without training, as recorded with the shipped weights where it is.
     """
 
     model: str
@@ -66,16 +71,13 @@ class Row:
     command: str
 
 
-def run(model: str, seed: int, folder: Path) -> Row:
+def run(model: str, seed: int, folder: Path, recipe: str = STATIC_W8A8.name) -> Row:
     """Train, or go on with, one model and seed below ``folder``, and hold its file against its simulation."""
-    place, bundle, report = (folder / f"{model}-{seed}{part}" for part in ("", "-bundle", ".json"))
-    if not report.exists():
-        words = ["quantize", "--model", model, "--data", "cifar10", "--qat", "--seed", str(seed), "--format", "tflite"]
-        words += [*FAST, "--run", str(place), "--out", str(bundle), "--json"]
-        words += ["--resume"] if (place / CHECKPOINT).exists() else []
-        done = subprocess.run([sys.executable, "-m", "edgecnn", *words], stdout=subprocess.PIPE, check=True)
-        report.write_bytes(done.stdout)
-    document: dict[str, Any] = json.loads(report.read_text())
+    start = model if recipe == STATIC_W8A8.name else f"{model}-{recipe}"
+    place, bundle = (folder / f"{start}-{seed}{part}" for part in ("", "-bundle"))
+    words = ["--qat", "--seed", str(seed), *FAST, "--run", str(place), "--out", str(bundle)]
+    words += ["--resume"] if (place / CHECKPOINT).exists() else []
+    document = _quantized(folder / f"{start}-{seed}.json", model, recipe, *words)
     shipped = checkpoint.shipped(model, "cifar10")
     assert shipped is not None  # or it could not have been trained
     network, header = checkpoint.load_model(shipped)
@@ -89,20 +91,39 @@ def run(model: str, seed: int, folder: Path) -> Row:
             scored.append(predict(runner, images).argmax(1))
     quantized = document["quantized"]
     low, high = quantized["change_interval_points"]
+    calibrated = header.metrics.get(f"{recipe}_accuracy") or _calibrated(model, folder, recipe)
     settings, training = trained.header.recipe, trained.header.training
     return Row(
         model, seed, settings["epochs"], settings["learning_rate"], quantized["images"],
-        document["float"]["accuracy"], header.metrics["static_w8a8_accuracy"], quantized["accuracy"],
+        document["float"]["accuracy"], calibrated, quantized["accuracy"],
         quantized["change_points"], (low, high), agreement(np.concatenate(simulated), np.concatenate(scored)),
         quantized["gate"]["quantize_ops"], quantized["bytes"], training["seconds"], training["device"],
         trained.header.command,
     )  # fmt: skip
 
 
-def ship(model: str, folder: Path, accuracy: float) -> None:
+def _calibrated(model: str, folder: Path, recipe: str) -> float:
+    """The accuracy without training."""
+    words = "--out", str(folder / f"{model}-{recipe}-calibrated-bundle")
+    document = _quantized(folder / f"{model}-{recipe}-calibrated.json", model, recipe, *words)
+    accuracy: float = document["quantized"]["accuracy"]
+    return accuracy
+
+
+def _quantized(report: Path, model: str, recipe: str, *words: str) -> dict[str, Any]:
+    """What ``edgecnn quantize`` says, kept in the file ``report``."""
+    if not report.exists():
+        start = ["quantize", "--model", model, "--data", "cifar10", "--recipe", recipe, "--format", "tflite", "--json"]
+        command = [sys.executable, "-m", "edgecnn", *start, *words]
+        report.write_bytes(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    document: dict[str, Any] = json.loads(report.read_text())
+    return document
+
+
+def ship(model: str, folder: Path, accuracy: float, recipe: str) -> None:
     """Put the weights of the first seed, with the accuracy of their file, beside the float weights that ship."""
-    header, tensors = checkpoint.load(folder / f"{model}-{SEEDS[0]}" / WEIGHTS)
-    recipe = header.quantization["recipe_name"]
+    start = model if recipe == STATIC_W8A8.name else f"{model}-{recipe}"
+    header, tensors = checkpoint.load(folder / f"{start}-{SEEDS[0]}" / WEIGHTS)
     more = replace(header, metrics=header.metrics | {f"{recipe}_accuracy": accuracy})
     checkpoint.save(checkpoint.shipped_folder() / header.dataset / f"{model}.{recipe}.safetensors", more, tensors)
 
@@ -129,19 +150,23 @@ def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.qat", description="Float, calibrated, trained.")
     parser.add_argument("--train", type=Path, metavar="FOLDER")
-    parser.add_argument("--model", nargs="+", default=MODELS)
+    parser.add_argument("--recipe", default=STATIC_W8A8.name, choices=COMMITTED)
+    parser.add_argument("--model", nargs="+")
+    parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words)
     if options.train is None:
-        rows = json.loads(COMMITTED.read_text())
+        rows = json.loads(COMMITTED[options.recipe].read_text())
     else:
-        rows = [asdict(run(model, seed, options.train)) for model in options.model for seed in SEEDS]
+        models = options.model or MODELS[options.recipe]
+        runs = [run(model, seed, options.train, options.recipe) for model in models for seed in options.seed]
+        rows = [asdict(row) for row in runs]
         if options.record:
-            COMMITTED.write_text(json.dumps(rows, indent=2) + "\n")
+            COMMITTED[options.recipe].write_text(json.dumps(rows, indent=2) + "\n")
             for row in rows:
                 if row["seed"] == SEEDS[0]:
-                    ship(row["model"], options.train, row["trained"])
+                    ship(row["model"], options.train, row["trained"], options.recipe)
     print(json.dumps(rows, indent=2) if options.json else text(rows))
     return 0
 

@@ -93,7 +93,9 @@ def whole_run(once: Once) -> Path:
 
 
 def _digest(graph_module) -> str:
-    digest = hashlib.sha256(str(graph_module).encode())
+    from edgecnn.quantize.simulate import weight_bits
+
+    digest = hashlib.sha256(f"{graph_module} {weight_bits(graph_module)}".encode())
     for name, tensor in graph_module.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()[:20]

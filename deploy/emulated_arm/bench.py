@@ -12,6 +12,7 @@ from typing import Any
 
 from edgecnn import __version__
 from edgecnn.deploy.emulated_arm.cache import Say
+from edgecnn.deploy.emulated_arm.counts import PATIENCE, count_all
 from edgecnn.deploy.emulated_arm.cpus import CPU, find
 from edgecnn.deploy.emulated_arm.emulator import Emulator, emulator_for
 from edgecnn.deploy.emulated_arm.root import RELEASE
@@ -26,7 +27,6 @@ from edgecnn.runtime.engines import RUNTIMES
 from edgecnn.runtime.manifest import Accuracy
 
 MOST_IMAGES = 1000
-PATIENCE = 600.0  # seconds for an answer
 SCORING_PATIENCE = 7200.0  # a float network takes a second or more for ten images
 RUNTIME = "litert"
 
@@ -126,17 +126,7 @@ def _check(case: Case, cpu: CPU, emulator: Emulator, say: Say, poll: Poll) -> Ch
 
 
 def _count(cases: Sequence[Case], emulator: Emulator, say: Say, number: int, runs: int, poll: Poll) -> list[int | str]:
-    """For each case, its instructions or why it has none; all in one process, and a new one after a crash."""
-    results: list[int | str] = []
-    while len(results) < len(cases):
-        with emulator.counted() as worker:
-            for case in cases[len(results) :]:
-                try:
-                    answer = worker.ask({"do": "count", "file": case.file}, PATIENCE, poll)
-                except CheckFailedError as error:
-                    results.append(str(error).removeprefix(f"{case.file} "))
-                    break
-                results.append(answer["instructions"])
+    results = count_all([case.file for case in cases], emulator, poll)
     say(f"count {number} of {runs} is done")
     return results
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 from statistics import median_low
 from typing import Any
 
-from edgecnn.deploy.emulated_arm.bench import PATIENCE, find_tflite
+from edgecnn.deploy.emulated_arm.bench import find_tflite
 from edgecnn.deploy.emulated_arm.cache import Say
+from edgecnn.deploy.emulated_arm.counts import PATIENCE
 from edgecnn.deploy.emulated_arm.cpus import CPU, find
 from edgecnn.deploy.emulated_arm.emulator import Emulator, emulator_for
 from edgecnn.deploy.emulated_arm.together import Poll, together

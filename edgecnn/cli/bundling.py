@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from edgecnn.cli import made_for, max_drop
 from edgecnn.cli.options import print_json
 from edgecnn.errors import CheckFailedError, UsageError
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgecnn.checkpoint import Header
+    from edgecnn.export.drafts import Order
     from edgecnn.export.judge import Judged
+    from edgecnn.export.mixed import Outcome
     from edgecnn.export.source import Source
     from edgecnn.models import Normalization
     from edgecnn.quantize.qat import Trained
@@ -65,14 +68,20 @@ def run(
     force: bool,
     as_json: bool,
     sign: Path | None,
+    equalize: bool = False,
     trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
+    float_layers: str | None = None,
+    search: Callable[[Order, Source], Outcome] | None = None,
+    target: str | None = None,
 ) -> None:
     """Everything after the options of ``quantize`` and ``export`` are read.
 
-    ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen.
+    ``trained`` gives weights that were trained for ``recipe``, from the source and the rewrites that were chosen, and
+    ``search`` the layers of the TFLite file that are to stay float32. ``target`` is what the TFLite files are made for;
+    check_target let it pass.
     """
     from edgecnn.export.bundle import write_bundle
-    from edgecnn.export.drafts import orders
+    from edgecnn.export.drafts import check_layers, orders
     from edgecnn.export.torchscript import DEFAULT_ENGINE
     from edgecnn.models import short_name
     from edgecnn.quantize.passes import defaults
@@ -81,9 +90,15 @@ def run(
 
     signing = None if sign is None else signer(sign)
     rewrites = None if passes is None else tuple(split_names(passes))
-    wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE)
+    kept = tuple(split_names(float_layers or ""))
+    wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE, kept)
+    if equalize:
+        if recipe.weight_bits > 8:
+            raise UsageError(f"--equalize is for recipes with weights of 8 bits or less, not for {recipe.name}")
+        wanted = [order.equalized() for order in wanted]
     if out is not None:
         refuse_existing(out, force)
+    measure = None if target is None else made_for.measure_on(target, say)
     own = normalization_from(mean, std)
     if calibration == "synthetic":
         if trained is not None:
@@ -91,17 +106,33 @@ def run(
         source = make_source(model, weights, data, image, own)
     else:
         source = load_source(model, weights, data, on_broken, calibration, image, own)
+    check_layers(kept, source.model, source.arguments)
     suffix = "-synthetic" if source.held_out is not None else "" if trained is None else "-qat"
     folder = out or Path(f"{short_name(model)}-{Path(source.dataset.name).name}-{recipe.name}{suffix}")
-    if trained is not None:
+    if trained is not None or search is not None or target is not None:
         refuse_existing(folder, force)
-        source = replace(source, trained=trained(source, defaults(recipe) if rewrites is None else rewrites))
-    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, sign=signing)
+    if trained is not None:
+        chosen = next(order.rewrites for order in wanted if order.recipe is recipe)
+        source = replace(source, trained=trained(source, defaults(recipe) if chosen is None else chosen))
+    outcome, record = None, None
+    if search is not None:
+        wanted, outcome = max_drop.with_layers(wanted, source, search, as_json)
+    if target is not None and measure is not None:
+        wanted, record = made_for.chosen(wanted, target, measure, source)
+    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, made_for=record, sign=signing)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
-        print_json(document(judged, recipe, source, folder))
+        found: dict[str, Any] = {} if outcome is None else {"max_drop": max_drop.document(outcome)}
+        found |= {} if record is None else {"made_for": asdict(record)}
+        print_json(document(judged, recipe, source, folder) | found)
     else:
         click.echo(text(judged, source, folder))
+        if outcome is not None:
+            click.echo("\n" + max_drop.text(outcome, model))
+        if record is not None:
+            click.echo("\n" + made_for.text(record, wanted[0].file(source.header.model)))
+    if outcome is not None:
+        max_drop.check_proven(outcome, judged)
     if failures:
         raise CheckFailedError(f"{len(failures)} of {len(judged)} files failed: {failures[0].failure}")
 
@@ -144,6 +175,8 @@ def load_source(
     if foreign:
         if weights is None:
             say(f"no --weights: taking those that {model} gives the model")
+        if image is None and data not in registry.names():
+            say(f"no --image-size: images are brought to {_size(dataset.image)}, whatever {model} was trained on")
         network, header = foreign_weights(model, weights, dataset, normalization)
     else:
         network, header = loaded or find_weights(model, dataset)
@@ -220,6 +253,7 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         row: dict[str, Any] = {
             "file": each.file, "format": each.order.format, "recipe": each.order.recipe.name,
             "milliseconds": round(each.milliseconds), "failure": each.failure, "passes": list(each.rewrites),
+            "float_layers": [] if each.artifact is None else list(each.artifact.float_layers),
         }  # fmt: skip
         if each.artifact is not None and each.score is not None:
             row |= {
@@ -298,8 +332,19 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
         *sorted(floats),
         *failures,
         *trained,
+        *float_lines(judged),
         f"bundle {folder}",
     ])  # fmt: skip
+
+
+def float_lines(judged: list[Judged]) -> list[str]:
+    """For each quantized file that is not int8 throughout, a line that says which layers stayed float32."""
+    mixed = [each.artifact for each in judged if each.artifact is not None and each.artifact.float_layers]
+    return [
+        f"{each.file}: {len(each.float_layers)} {'layer' if len(each.float_layers) == 1 else 'layers'} float32: "
+        f"{', '.join(each.float_layers)}"
+        for each in mixed
+    ]
 
 
 def likeness_text(judged: list[Judged], source: Source, held_out: np.ndarray, folder: Path) -> str:
@@ -327,5 +372,6 @@ def likeness_text(judged: list[Judged], source: Source, held_out: np.ndarray, fo
         table(["file", "recipe", "bytes", "accuracy", "agreement", "SQNR dB", "ms to make"], rows, "llrrrrr"),
         "",
         *failures,
+        *float_lines(judged),
         f"bundle {folder}",
     ])  # fmt: skip

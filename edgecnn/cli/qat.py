@@ -31,7 +31,7 @@ _OPTIONS = (
     click.option("--precision", help="Of --qat: float32 or bfloat16. Default: float32."),
     click.option("--compile", "compiled", is_flag=True, default=None, help="Of --qat: much faster in long runs."),
     click.option("--device", help="Of --qat: auto, cpu or cuda. Default: auto."),
-    click.option("--run", type=click.Path(path_type=Path), help="Folder of --qat. Default: runs/MODEL-DATA-qat."),
+    click.option("--run", type=click.Path(path_type=Path), help="Folder of --qat. Default: runs/MODEL-DATA...-qat."),
     click.option("--resume", is_flag=True, default=None, help="Go on from the checkpoint in the folder of --qat."),
 )
 SETTINGS = ("epochs", "learning_rate", "batch_size", "seed", "precision", "compiled", "device", "run", "resume")
@@ -57,7 +57,7 @@ def way_to_trained(
     ``values`` are the settings by name, ``command(dataset)`` is the line that is recorded. Raises UsageError for
     options that do not go together, before anything is read.
     """
-    from edgecnn.quantize.recipe import STATIC_W8A8
+    from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8
     from edgecnn.train import TrainRecipe
 
     given = {name: values[name] for name in SETTINGS if values[name] is not None}
@@ -68,10 +68,11 @@ def way_to_trained(
         return None
     if qat and qat_weights is not None:
         raise UsageError("--qat trains weights and --qat-weights uses trained ones; give one of them")
-    if recipe is not STATIC_W8A8:
-        raise UsageError(f"--qat is for recipe {STATIC_W8A8.name}, not for {recipe.name}; leave --recipe out")
+    if not recipe.simulated:
+        known = " and ".join(each.name for each in SIMULATED)
+        raise UsageError(f"--qat is for the recipes {known}, not for {recipe.name}; choose one of them")
     if qat_weights is not None:
-        return lambda source, rewrites: _load(qat_weights, source)
+        return lambda source, rewrites: _load(qat_weights, source, recipe)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--qat trains in one process; run it without torchrun")
     places = {name: given.pop(name) for name in ("device", "run", "resume") if name in given}
@@ -84,7 +85,9 @@ def way_to_trained(
         from edgecnn.quantize import qat as training
 
         header = source.header
-        name = f"{short_name(header.model)}-{Path(source.dataset.name).name}-qat"
+        # A folder of its own for each recipe, the usual one without its name.
+        which = "" if recipe is STATIC_W8A8 else f"-{recipe.name}"
+        name = f"{short_name(header.model)}-{Path(source.dataset.name).name}{which}-qat"
         return training.train(
             source.model,
             header,
@@ -93,6 +96,7 @@ def way_to_trained(
             training.settings(header, mirrorable=source.dataset.mirrorable, **given),
             places.get("run") or Path("runs") / name,
             rewrites=rewrites,
+            quantized=recipe,
             device=places.get("device", "auto"),
             resume=places.get("resume", False),
             force=force,
@@ -102,20 +106,22 @@ def way_to_trained(
     return train
 
 
-def _load(name: str, source: Source) -> Trained:
-    """The weights in a file, or those that ship. Raises BadFileError."""
+def _load(name: str, source: Source, recipe: Recipe) -> Trained:
+    """The weights in a file, or those that ship, for ``recipe``. Raises BadFileError."""
     from edgecnn import checkpoint
     from edgecnn.quantize.qat import Trained
-    from edgecnn.quantize.recipe import STATIC_W8A8
 
     header = source.header
     path = Path(name)
     if name == SHIPPED:
-        found = checkpoint.shipped(header.model, source.dataset.name, STATIC_W8A8.name)
+        found = checkpoint.shipped(header.model, source.dataset.name, recipe.name)
         if found is None:
             raise BadFileError(
-                f"no weights of '{header.model}' that were trained under quantization for data set "
+                f"no weights of '{header.model}' that were trained for {recipe.name} and data set "
                 f"'{source.dataset.name}' come with edgecnn; train them with --qat"
             )
         path = found
-    return Trained.load(path, source.model, header)
+    trained = Trained.load(path, source.model, header)
+    if trained.recipe is not recipe:
+        raise BadFileError(f"{path} was trained for {trained.recipe.name}, not for {recipe.name}; change --recipe")
+    return trained

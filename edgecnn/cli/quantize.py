@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import click
 
-from edgecnn.cli.bundling import passes_option, run, sign_option, weights_option
+from edgecnn.cli.bundling import passes_option, run, sign_option, split_names, weights_option
+from edgecnn.cli.made_for import check_target
+from edgecnn.cli.max_drop import float_options, way_to_layers
 from edgecnn.cli.options import (
     broken_option,
     data_option,
@@ -20,6 +22,7 @@ from edgecnn.cli.options import (
 )
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.train import recorded_command
+from edgecnn.errors import UsageError
 
 SYNTHETIC = "synthetic"  # as runtime.manifest has it, whose imports would slow --help down
 
@@ -52,7 +55,7 @@ class Calibration(click.ParamType):
 @mean_option
 @std_option
 @broken_option
-@click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w8a16, dynamic_w8 ...")
+@click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w4a8, static_w8a16 ...")
 @click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")
 @passes_option
 @click.option("--engine", metavar="NAME", help="Quantized engine of TorchScript. Default: qnnpack.")
@@ -65,6 +68,17 @@ class Calibration(click.ParamType):
     help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",
 )
+@click.option(
+    "--equalize",
+    is_flag=True,
+    help="Bring the channels of neighbouring layers to one size first; exact, without data.",
+)
+@float_options
+@click.option(
+    "--for", "target", metavar="TARGET",
+    help="Choose the passes, and layers to keep float32 where that helps, by what they cost on x86, cortex-a53, "
+    "cortex-a72, cortex-a76 (instructions, emulated), ssh://[USER@]HOST[:PORT], or auto: this machine.",
+)  # fmt: skip
 @qat_options
 @sign_option
 @out_option
@@ -72,7 +86,17 @@ class Calibration(click.ParamType):
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, *, recipe: str, qat: bool, qat_weights: str | None, force: bool, **options: Any
+    context: click.Context,
+    /,
+    *,
+    recipe: str,
+    equalize: bool,
+    target: str | None,
+    qat: bool,
+    qat_weights: str | None,
+    max_drop: float | None,
+    force: bool,
+    **options: Any,
 ) -> None:
     """Quantize a trained model and write float and quantized files as a bundle that a device can run.
 
@@ -81,8 +105,16 @@ def command(
     from edgecnn.quantize.recipe import parse
 
     chosen = parse(recipe)
+    if equalize and qat_weights is not None:
+        raise UsageError("--equalize changes weights and --qat-weights gives trained ones; leave one of them out")
     values = {name: options.pop(name) for name in SETTINGS}
     trained = way_to_trained(
         qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
     )
-    run(recipe=chosen, trained=trained, force=force, **options)
+    search = way_to_layers(max_drop, options, chosen)
+    if target is not None:
+        names = ("passes", "float_layers")
+        given = [name for name in names if options[name] is not None]
+        given += ["max_drop"] * (max_drop is not None) + ["equalize"] * equalize
+        check_target(target, chosen, given, split_names(options["formats"]), trained is not None)
+    run(recipe=chosen, equalize=equalize, trained=trained, search=search, force=force, target=target, **options)

@@ -12,7 +12,7 @@ from edgecnn.data.augment import to_input
 from edgecnn.export.flatbuffer import Layer, TFLiteGraph
 from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.qdq import fuses_into_relu
-from edgecnn.quantize.simulate import ActivationQuantizer
+from edgecnn.quantize.simulate import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
 from edgecnn.runtime.internals import tensor_values
 from edgecnn.runtime.preprocess import InputSpec, prepare
 
@@ -108,6 +108,8 @@ def _values(layer: Layer) -> tuple[np.ndarray, float]:
 
 def _weight(graph_module: fx.GraphModule, node: fx.Node) -> Tensor | None:
     module = module_of(graph_module, node)
+    if isinstance(module, QuantizedConv2d | QuantizedLinear):
+        return module.quantized_weight()  # rounded to 4 bits, layers of one size may be more like each other than float
     return module.weight if isinstance(module, nn.Conv2d | nn.Linear) else None
 
 

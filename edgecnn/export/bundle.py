@@ -16,8 +16,9 @@ from edgecnn.export.drafts import Order
 from edgecnn.export.judge import Judged, image_of, judge
 from edgecnn.export.source import Source
 from edgecnn.models.cost import macs, parameters
-from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
+from edgecnn.quantize.recipe import Recipe
 from edgecnn.runtime.files import new_folder, write_bytes
+from edgecnn.runtime.made_for import MadeFor
 from edgecnn.runtime.manifest import Dataset, FileEntry, Manifest, Model, Sample
 from edgecnn.runtime.signature import Sign
 
@@ -38,22 +39,25 @@ def write_bundle(
     *,
     force: bool,
     say: Callable[[str], None],
+    made_for: MadeFor | None = None,
     sign: Sign | None = None,
 ) -> list[Judged]:
     """Make and judge ``orders`` and write those that pass as the bundle folder ``out``.
 
-    The bundle's main file is the TFLite file of ``recipe`` (or the first format ordered, without TFLite); ``sign``
-    signs it all. Raises CheckFailedError, and writes nothing, if the main file fails; OutputExistsError if ``out`` is
-    there without ``force``.
+    The bundle's main file is the TFLite file of ``recipe`` (or the first format ordered, without TFLite). ``made_for``
+    says how ``orders`` were chosen, ``sign`` signs it all. Raises CheckFailedError, and writes nothing, if the main
+    file fails or is not the one that was measured; OutputExistsError if ``out`` is there without ``force``.
     """
     with new_folder(out, force) as folder:
         judged = judge(orders, source, folder, say)
         main = next(each for each in judged if each.order.recipe is recipe)
         if main.artifact is None:
             raise CheckFailedError(f"no bundle was written: {main.failure}")
+        if made_for is not None:
+            _check_measured(judged, made_for)
         write_bytes(folder / LABELS, ("\n".join(source.dataset.classes) + "\n").encode())
         sample = _write_sample(folder / SAMPLE, source)
-        _manifest(folder, judged, main, sample, source).save(folder)
+        _manifest(folder, judged, main, sample, source, made_for).save(folder)
         if sign is not None:
             sign(folder)
     return judged
@@ -71,7 +75,22 @@ def _write_sample(path: Path, source: Source) -> Sample | None:
     return Sample(path.name, len(labels))
 
 
-def _manifest(folder: Path, judged: Sequence[Judged], main: Judged, sample: Sample | None, source: Source) -> Manifest:
+def _check_measured(judged: Sequence[Judged], made_for: MadeFor) -> None:
+    """Raise CheckFailedError for a TFLite file that is not, byte for byte, one that was measured and chosen."""
+    digests = [trial.sha256 for trial in made_for.trials if trial.chosen]
+    for each in judged:
+        if each.artifact is not None and each.artifact.format == "tflite" and each.artifact.sha256 not in digests:
+            raise CheckFailedError(f"{each.file} came out otherwise than when it was measured; run again")
+
+
+def _manifest(
+    folder: Path,
+    judged: Sequence[Judged],
+    main: Judged,
+    sample: Sample | None,
+    source: Source,
+    made_for: MadeFor | None,
+) -> Manifest:
     arguments = source.arguments
     return Manifest(
         edgecnn=edgecnn.__version__,
@@ -92,8 +111,9 @@ def _manifest(folder: Path, judged: Sequence[Judged], main: Judged, sample: Samp
         labels=LABELS,
         sample=sample,
         calibration=source.calibration if main.order.recipe.calibrated else None,
-        qat=source.qat if main.order.recipe is STATIC_W8A8 else None,
+        qat=source.qat if main.order.recipe.simulated else None,
         passes=main.rewrites,
+        made_for=made_for,
         artifacts=tuple(each.artifact for each in judged if each.artifact is not None),
         files=tuple(FileEntry.of(folder / name) for name in [LABELS, *([sample.file] if sample else [])]),
         tools=tool_versions(*TOOLS),

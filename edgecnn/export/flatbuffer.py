@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from edgecnn.errors import CheckFailedError
 
 _OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 LAYER_OPERATIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -96,6 +100,68 @@ class TFLiteGraph:
                 self._scales(bias) if bias >= 0 else np.empty(0),
             )
 
+    def halve_weights(self, names: Collection[str]) -> None:
+        """Store the int8 tensors called ``names`` as INT4, two values to a byte, the first in the lower half.
+
+        Raises CheckFailedError, and changes nothing, for a name that no tensor has and for values that do not fit.
+        """
+        found = {tensor.name.decode(): index for index, tensor in enumerate(self.subgraph.tensors)}
+        lost = [name for name in names if name not in found]
+        if lost:
+            raise CheckFailedError(f"the converted file has no tensor '{lost[0]}' to store in 4 bits")
+        values = {name: self._constant(found[name]) for name in names}
+        wide = [
+            name for name, each in values.items() if each.dtype != np.int8 or np.abs(each, dtype=np.int16).max() > 7
+        ]
+        if wide:
+            raise CheckFailedError(f"the values of '{wide[0]}' in the converted file do not fit into 4 bits")
+        for name, each in values.items():
+            tensor = self.subgraph.tensors[found[name]]
+            old = tensor.buffer
+            buffer = schema.BufferT()
+            buffer.data = pack(each)
+            self.model.buffers.append(buffer)  # a new one: the old may be shared
+            tensor.buffer, tensor.type = len(self.model.buffers) - 1, schema.TensorType.INT4
+            if all(other.buffer != old for other in self.subgraph.tensors):
+                self.model.buffers[old].data = None
+
+    def take_out(self, name: str) -> None:
+        """Remove every operation called ``name``, each of one input: what it gave is what it took.
+
+        The operation and its tensors leave no trace, since an engine may refuse what it does not know even unused.
+        """
+        if name not in self.names:
+            return
+        given: dict[int, int] = {}
+        for each, operation in zip(self.names, self.subgraph.operators, strict=True):
+            operation.inputs = [given.get(int(index), int(index)) for index in operation.inputs]
+            if each == name:
+                given[int(operation.outputs[0])] = operation.inputs[0]
+        self.subgraph.outputs = [given.get(int(index), int(index)) for index in self.subgraph.outputs]
+        kept = [each != name for each in self.names]
+        self.subgraph.operators = list(compress(self.subgraph.operators, kept))
+        self.names = list(compress(self.names, kept))
+        self._drop_codes()
+        self._drop_tensors(given)
+
+    def _drop_codes(self) -> None:
+        used = sorted({operation.opcodeIndex for operation in self.subgraph.operators})
+        self.model.operatorCodes = [self.model.operatorCodes[index] for index in used]
+        for operation in self.subgraph.operators:
+            operation.opcodeIndex = used.index(operation.opcodeIndex)
+
+    def _drop_tensors(self, stands_for: Mapping[int, int]) -> None:
+        """Remove the tensors that are keys of ``stands_for``; callers get the ones they stand for."""
+        kept = [index for index in range(len(self.subgraph.tensors)) if index not in stands_for]
+        place = {index: position for position, index in enumerate(kept)} | {-1: -1}
+        self.subgraph.tensors = [self.subgraph.tensors[index] for index in kept]
+        for each in (self.subgraph, *self.subgraph.operators):
+            each.inputs = [place[int(index)] for index in each.inputs]
+            each.outputs = [place[int(index)] for index in each.outputs]
+        for signature in self.model.signatureDefs or ():
+            for door in (*signature.inputs, *signature.outputs):
+                door.tensorIndex = place[stands_for.get(door.tensorIndex, door.tensorIndex)]
+
     def make_batch_dynamic(self) -> None:
         """Let an interpreter resize the first dimension of every activation (exported as 1)."""
         for position, (name, operation) in enumerate(zip(self.names, self.subgraph.operators, strict=True)):
@@ -162,6 +228,8 @@ class TFLiteGraph:
             schema.TensorType.INT64: np.int64,
         }
         data = self.model.buffers[tensor.buffer].data
+        if tensor.type == schema.TensorType.INT4:
+            return unpack(np.asarray(data, np.uint8), tensor.shape)
         if data is None:
             return np.empty(0, kinds[tensor.type])
         return np.frombuffer(bytes(data), kinds[tensor.type]).reshape(tensor.shape)
@@ -170,3 +238,19 @@ class TFLiteGraph:
         quantization = self.subgraph.tensors[index].quantization
         scale = None if quantization is None else quantization.scale
         return np.empty(0) if scale is None else np.asarray(scale, np.float64)
+
+
+def pack(values: np.ndarray) -> np.ndarray:
+    """Integers in -8..7 as uint8 [half as many, rounded up]: two to a byte, the first in the lower four bits."""
+    flat = values.astype(np.uint8).reshape(-1) & 15
+    flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8))
+    packed: np.ndarray = flat[0::2] | flat[1::2] << 4
+    return packed
+
+
+def unpack(packed: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The inverse of ``pack``, as int8 of a shape."""
+    signed = packed.view(np.int8)
+    both = np.stack([signed << 4 >> 4, signed >> 4], axis=1).reshape(-1)
+    values: np.ndarray = both[: math.prod(shape)].reshape(shape)
+    return values

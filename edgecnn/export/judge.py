@@ -24,8 +24,8 @@ from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, decibels
 from edgecnn.quantize.normalize import form_of
-from edgecnn.quantize.qdq import boundaries_of, float_operations
-from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.quantize.qdq import borders_of, float_operations
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8
 from edgecnn.quantize.trace import lost, tracer_of
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
@@ -86,12 +86,11 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
         say(f"making and checking {file}")
         started = time.monotonic()
         try:
-            drafts[file] = make(order, source)
+            drafts[file], artifact = make_and_check(order, file, source, folder, image)
             notes = notes_of(drafts[file])
             for note in notes - told:
                 say(note)
             told |= notes
-            artifact = _pass_parity(file, drafts[file], source, folder, image)
             result = Judged(order, file, 0.0, artifact, rewrites=drafts[file].rewrites)
         except (CheckFailedError, BadFileError, MissingExtraError) as error:
             (folder / file).unlink(missing_ok=True)
@@ -104,6 +103,15 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
     say(f"scoring on {len(source.dataset.test):,} test images")
     scores = _score({each.file: drafts[each.file] for each in judged if each.artifact}, source, folder, image)
     return [_pass_accuracy(each, drafts, scores, source, folder, image) for each in judged]
+
+
+def make_and_check(order: Order, file: str, source: Source, folder: Path, image: Image) -> tuple[Draft, Artifact]:
+    """Make one file, called ``file``, in ``folder`` and hold it against PyTorch; nothing is scored.
+
+    Raises CheckFailedError, BadFileError or MissingExtraError, and may then leave the file.
+    """
+    draft = make(order, source)
+    return draft, _pass_parity(file, draft, source, folder, image)
 
 
 def notes_of(draft: Draft) -> set[str]:
@@ -134,9 +142,9 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             names = layer_names(draft.content, draft.graph)
             structure = parity.check_structure(file, draft.content, names.__getitem__)
             structure |= {"normalization": form_of(draft.graph), "traced_by": tracer_of(draft.graph)}
-            if draft.recipe is STATIC_W8A8:
-                floats, boundaries = float_operations(draft.graph), boundaries_of(draft.graph)
-                structure |= parity.check_integers(file, draft.content, floats, boundaries)
+            if draft.recipe.simulated:
+                borders, floats = borders_of(draft.graph), float_operations(draft.graph)
+                structure |= parity.check_integers(file, draft.content, names.__getitem__, borders, floats)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
 
@@ -150,7 +158,7 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
         return Artifact(
             file, draft.format, draft.recipe.name, path.stat().st_size, sha256(path),
             InputTensor(runner.input.layout, runner.input.dtype, runner.input.scale, runner.input.zero_point),
-            runner.output, gate=gate | structure, engine=draft.engine,
+            runner.output, gate=gate | structure, engine=draft.engine, float_layers=draft.float_layers,
         )  # fmt: skip
 
 
@@ -188,7 +196,8 @@ def _pass_accuracy(
             return _blame(draft, source, runner)
 
     try:
-        gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame)
+        most = parity.MAX_4_BIT_DROP if each.order.recipe is STATIC_W4A8 else parity.MAX_ACCURACY_DROP
+        gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame, most)
     except CheckFailedError as error:
         (folder / each.file).unlink()
         return replace(each, artifact=None, failure=str(error))

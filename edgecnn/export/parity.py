@@ -1,8 +1,8 @@
 """The gate: what an exported file must show before it is called done.
 
 Float files must give PyTorch's logits; quantized ones must choose PyTorch's classes under the same quantization, and
-every TFLite layer must have the one bias scale that makes its integer arithmetic right. A file that fails is refused
-with the name of the layer at fault.
+every TFLite layer must have the one bias scale that makes its integer arithmetic right, and be int8 or float32 as its
+graph has it. A file that fails is refused with the name of the layer at fault.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from edgecnn.errors import CheckFailedError
 from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.measure.accuracy import Score
 from edgecnn.measure.stats import agreement
+from edgecnn.quantize.qdq import Borders
 from edgecnn.runtime.internals import partitions
 from edgecnn.runtime.manifest import Scalar
 
@@ -27,6 +28,7 @@ MIN_AGREEMENT = 0.97
 MIN_TRAINED_AGREEMENT = 0.985  # what training under quantization gained must be in the file
 MAX_BIAS_SCALE_ERROR = 1e-5  # float32 rounding of the product of two scales
 MAX_ACCURACY_DROP = 0.01  # from the recorded accuracy, as a share of the images
+MAX_4_BIT_DROP = 0.05  # the same where weights have 4 bits, which calibration alone cannot make good
 
 Gate = dict[str, Scalar]
 Blame = Callable[[], str]
@@ -42,7 +44,10 @@ def check_float(name: str, logits: np.ndarray, reference: np.ndarray, blame: Bla
             f"{name}: logits differ by {difference:.2g} from PyTorch's on {len(logits)} images (at most {allowed:.2g}, "
             f"with logits up to {largest:.2g}); {blame()}"
         )
-    return {"images": len(logits), "max_logit_difference": difference, "allowed_logit_difference": allowed}
+    return {
+        "images": len(logits), "max_logit_difference": difference, "largest_logit": largest,
+        "allowed_logit_difference": allowed,
+    }  # fmt: skip
 
 
 def check_quantized(
@@ -86,30 +91,53 @@ def check_structure(name: str, content: bytes, layer_name: Callable[[int], str])
     }
 
 
-def check_integers(name: str, content: bytes, floats: Sequence[str], boundaries: int) -> Gate:
-    """What of a static_w8a8 file is not int8: only ``floats``, the operations of the model without an int8 kernel.
+def check_integers(
+    name: str, content: bytes, layer_name: Callable[[int], str], borders: Borders, without_kernel: Sequence[str]
+) -> Gate:
+    """What of a static_w8a8 file is int8 and what float32: as ``borders`` of its graph say, layer by layer.
 
-    Each value that comes back from them is quantized once, ``boundaries`` in all. Raises CheckFailedError for a file
-    that quantizes more often, or computes in float what the model's graph has in int8.
+    Float are the layers that were to stay so, what follows from them, and ``without_kernel``, the operations of the
+    model that have no int8 kernel. Raises CheckFailedError for a layer with weights of another type, for a file that
+    quantizes or dequantizes more often or less, and for one that computes in float what the graph has in int8.
     """
     graph = TFLiteGraph(content)
-    quantized = graph.operations()["QUANTIZE"]
-    left = graph.float_operations()
-    if quantized > boundaries or (left and not floats):
+    for position, layer in enumerate(graph.layers()):
+        module, found = layer_name(position), layer.weight.dtype.name
+        wanted = "float32" if module in borders.floats else "int8" if module in borders.integers else found
+        if found != wanted:
+            raise CheckFailedError(
+                f"{name}: the weights of layer {module} ({layer.operation}) are {found}, but were to be {wanted}; "
+                "the converter did not keep to the graph"
+            )
+    counted, left = graph.operations(), graph.float_operations()
+    quantized, dequantized = counted["QUANTIZE"], counted["DEQUANTIZE"]
+    if borders.dequantized is None:
+        kept = quantized <= borders.quantized
+    else:
+        kept = (quantized, dequantized) == (borders.quantized, borders.dequantized)
+    if not kept or (left and not without_kernel and not borders.floats):
+        expected = "any" if borders.dequantized is None else borders.dequantized
         raise CheckFailedError(
-            f"{name}: {quantized} QUANTIZE operations where the model's graph has {boundaries}, and in float "
-            f"{', '.join(sorted(set(left))) or 'nothing'}; the converter left the integers where it should not"
+            f"{name}: {quantized} QUANTIZE and {dequantized} DEQUANTIZE operations where the model's graph has "
+            f"{borders.quantized} and {expected}, and in float {', '.join(sorted(set(left))) or 'nothing'}; "
+            "the converter left the integers where it should not"
         )
-    return {"float_operations": ", ".join(floats), "float_ops": len(left)}
+    return {"float_operations": ", ".join(without_kernel), "float_ops": len(left)}
 
 
-def check_accuracy(name: str, score: Score, recorded: float | None, blame: Blame) -> Gate:
-    """A file's accuracy against the one recorded with the weights (None: there is none). Raises CheckFailedError."""
+def check_accuracy(
+    name: str, score: Score, recorded: float | None, blame: Blame, most: float = MAX_ACCURACY_DROP
+) -> Gate:
+    """A file's accuracy against the one recorded with the weights (None: there is none).
+
+    Raises CheckFailedError where it is more than ``most`` (a share of the images) below.
+    """
     if recorded is None:
         return {"recorded_accuracy": None}
-    if score.accuracy < recorded - MAX_ACCURACY_DROP:
+    if score.accuracy < recorded - most:
+        points = "point" if most == 0.01 else "points"
         raise CheckFailedError(
             f"{name}: accuracy {100 * score.accuracy:.2f} % on {score.images} images is more than "
-            f"{100 * MAX_ACCURACY_DROP:g} point below the recorded {100 * recorded:.2f} %; {blame()}"
+            f"{100 * most:g} {points} below the recorded {100 * recorded:.2f} %; {blame()}"
         )
     return {"recorded_accuracy": recorded}

@@ -12,7 +12,7 @@ from torch import nn
 
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
-from edgecnn.data.dataset import DataSet, Memory, Split, batches, sample
+from edgecnn.data.dataset import DataSet, Memory, Split, Subset, batches, hold_out, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.export.parity import PROBES
 from edgecnn.models import ModelArguments, Normalization
@@ -23,6 +23,9 @@ from edgecnn.runtime.manifest import SYNTHETIC, Calibration, Qat
 CALIBRATION_BATCH = 128
 CALIBRATION_SEED = 0
 PROBE_SEED = 1
+SPARE_SEED = 2
+SPARE_IMAGES, FEWEST_SPARE = 5000, 100  # to choose on, and as many others to prove the choice on
+VALIDATION_SEED = 0  # as train.loop has it
 SYNTHETIC_IMAGES = 128  # to calibrate on, and as many others to compare with float on
 
 
@@ -31,7 +34,7 @@ class Source:
     """``model`` in evaluation mode, the header of its weights, and the data set it is calibrated and judged on.
 
     ``calibration_images`` of the training images give the ranges; test images are only ever scored on. With
-    ``trained``, recipe static_w8a8 takes its weights, and but for TorchScript its ranges, instead.
+    ``trained``, its recipe takes its weights, and but for TorchScript its ranges, instead.
 
     Without a data set, see ``without_data``, ``dataset`` holds images made from the model and nothing to score on, and
     ``held_out`` uint8 [n, height, width, channels] are others, on which files are compared with the float model.
@@ -90,13 +93,39 @@ class Source:
         return Qat(**how, float_weights=header.quantization["float_weights"])
 
     @property
-    def _calibration_split(self) -> Split:
+    def _calibration_split(self) -> Subset:
         return sample(self.dataset.train, self.calibration_images, CALIBRATION_SEED)
 
     def calibration_batches(self) -> Iterator[np.ndarray]:
         """The calibration images uint8 [n, height, width, channels], in pieces."""
         for images, _ in batches(self._calibration_split, CALIBRATION_BATCH):
             yield images
+
+    @property
+    def trained_on(self) -> bool:
+        """Whether the images of ``spare`` were trained on, as far as the header of the weights tells."""
+        held_out = self.header.recipe.get("validation", 0) > 0 and self.trained is None
+        return self.header.dataset == self.dataset.name and not held_out
+
+    def spare(self) -> tuple[Split, Split]:
+        """Training images that calibrate nothing, up to 5,000 to choose on, and as many others to prove the choice on.
+
+        Of weights that were trained with a validation split these are images of that, which they never saw. Raises
+        UsageError where there are too few.
+        """
+        train = self.dataset.train
+        rest = np.setdiff1d(np.arange(len(train)), self._calibration_split.indices)
+        if self.header.dataset == self.dataset.name and not self.trained_on:
+            rest = np.intersect1d(rest, hold_out(train, self.header.recipe["validation"], VALIDATION_SEED)[1].indices)
+        half = min(len(rest) // 2, SPARE_IMAGES)
+        if half < FEWEST_SPARE:
+            raise UsageError(
+                f"{len(rest)} training images are left to choose layers on and to prove the choice on (at least "
+                f"{2 * FEWEST_SPARE}); give --calibration a number below {self.calibration_images}, or more images"
+            )
+        order = np.random.default_rng(SPARE_SEED).permutation(rest)
+        choosing, proving = np.sort(order[:half]), np.sort(order[half : 2 * half])
+        return Subset(train, choosing), Subset(train, proving)
 
     @cached_property
     def probes(self) -> np.ndarray:

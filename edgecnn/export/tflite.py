@@ -9,7 +9,7 @@ from edgecnn.export.naming import flattened, rename
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.graph import example
-from edgecnn.quantize.simulate import Mode, mode_of
+from edgecnn.quantize.simulate import Border, Mode, mode_of, weight_bits
 
 
 def convert_float(graph_module: fx.GraphModule, arguments: ModelArguments) -> bytes:
@@ -21,7 +21,10 @@ def convert_float(graph_module: fx.GraphModule, arguments: ModelArguments) -> by
 
 
 def convert_quantized(graph_module: fx.GraphModule, arguments: ModelArguments) -> bytes:
-    """An int8 TFLite file with the grids of a calibrated QDQ graph, which is left in SIMULATE mode."""
+    """An integer TFLite file with the grids of a calibrated QDQ graph, which is left in SIMULATE mode.
+
+    Weights of 4 bits are stored as such.
+    """
     with mode_of(graph_module, Mode.TFLITE):
         return _convert(graph_module, arguments, quantized=True)
 
@@ -40,6 +43,8 @@ def _convert(graph_module: fx.GraphModule, arguments: ModelArguments, quantized:
         inputs = (example(arguments).permute(0, 2, 3, 1).contiguous(),)
         content = litert_torch.convert(channels_last, inputs, quant_config=config).model_content()
     graph = TFLiteGraph(content)
+    graph.take_out(Border.STAND_IN)
     graph.make_batch_dynamic()
     rename(graph, names)
+    graph.halve_weights([f"{name}.weight" for name, bits in weight_bits(graph_module).items() if bits == 4])
     return graph.to_bytes()

@@ -19,6 +19,7 @@ from edgecnn.data.augment import to_input
 from edgecnn.errors import UnknownNameError
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
+from edgecnn.quantize.floats import float_nodes
 from edgecnn.quantize.graph import example
 
 DEFAULT_ENGINE = "qnnpack"  # the only one on ARM, and on x86 the fastest for nets this small
@@ -67,12 +68,17 @@ def predictor(quantized: nn.Module, engine: str) -> Callable[[np.ndarray], np.nd
 
 
 def quantize(
-    graph_module: fx.GraphModule, arguments: ModelArguments, images: Iterable[np.ndarray], engine: str
+    graph_module: fx.GraphModule,
+    arguments: ModelArguments,
+    images: Iterable[np.ndarray],
+    engine: str,
+    float_layers: Iterable[str] = (),
 ) -> nn.Module:
     """An int8 module for ``engine``, calibrated on batches uint8 [n, height, width, channels].
 
     TorchScript has no quantize/dequantize form that its engines would run in integers, so this is PyTorch's own
-    FX-graph quantization with its own ranges, not our QDQ graph. Raises UnknownNameError for another engine.
+    FX-graph quantization with its own ranges, not our QDQ graph. ``float_layers`` stay float32, as in
+    ``ptq.calibrate``. Raises UnknownNameError for another engine, or for no layer.
     """
     check_engine(engine)
     with captured("the int8 TorchScript conversion"), torch.no_grad():
@@ -80,9 +86,11 @@ def quantize(
         from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
         with _engine(engine):
-            observed = prepare_fx(
-                copy.deepcopy(graph_module), get_default_qconfig_mapping(engine), (example(arguments),)
-            )
+            settings = get_default_qconfig_mapping(engine)
+            for node in float_nodes(graph_module, float_layers):
+                if node.op == "call_module":
+                    settings.set_module_name(str(node.target), None)
+            observed = prepare_fx(copy.deepcopy(graph_module), settings, (example(arguments),))
             for batch in images:
                 observed(to_input(torch.from_numpy(batch)))
             quantized = convert_fx(observed)

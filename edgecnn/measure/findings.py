@@ -181,6 +181,7 @@ def _left(layer: LayerError) -> float:
     return EXACT if layer.logits_db is None else layer.logits_db
 
 
+_EQUALIZE = "'edgecnn quantize --equalize', which reaches channels that only a ReLU parts from the next layer"
 _RETRAIN = "'edgecnn quantize --qat', or --recipe static_w8a16"
 _CALIBRATE = (
     "Calibrate on images like those it will see, and on more of them ('edgecnn quantize --calibration 2048'); if that "
@@ -213,7 +214,7 @@ def _cause(layer: LayerError) -> tuple[str, str, str]:
         span = "spans" if count == 1 else "span"
         which = _listed(layer.wide_channels)
         said = f"{count} of {layer.channels} channels {span} {layer.width:.0f}x the rest ({which})"
-        return "channels", said, f"Try {_RETRAIN}"
+        return "channels", said, f"Try {_EQUALIZE}; where that changes little, {_RETRAIN}"
     if _by_weights(layer):
         assert layer.weight_db is not None and layer.weight_worst_db is not None
         said = (

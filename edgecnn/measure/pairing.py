@@ -129,7 +129,7 @@ def _back(
 
 
 def _unpaired(file: TFLiteFile, result: int, users: Mapping[int, Sequence[int]]) -> tuple[list[int], int]:
-    """A convolution over pairs of pixels (pass pair_columns) gives what the RESHAPE after it makes single again."""
+    """A convolution over groups of pixels (passes/columns.py) gives what the RESHAPE after it makes single again."""
     after = users.get(result, [])
     if len(after) == 1 and file.operations[after[0]].name == "RESHAPE":
         single = file.operations[after[0]].outputs[0]

@@ -2,10 +2,10 @@
 
 A network trained with BatchNorm cannot take the same steps without it: its folded weights differ in size by orders of
 magnitude from channel to channel, and training them may diverge (mod_cnn's did in the second epoch at a learning rate
-of 0.01). So each convolution that held a BatchNorm gets one back. While it is live, the weights that are quantized are
-those it would be folded to with its running statistics, and the batch's own normalize the output; once frozen, it is a
-convolution with weights and bias like any other. R. Krishnamoorthi, "Quantizing deep convolutional networks for
-efficient inference" (2018), section 3.2.
+of 0.01, and resnet8's when its BatchNorm was frozen at half of that). So each convolution that held a BatchNorm gets
+one back for the training: the weights that are quantized are those it would be folded to with its running statistics,
+and the batch's own normalize the output. In every other mode it is a convolution with weights and bias like any other.
+R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference" (2018), section 3.2.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from edgecnn.quantize.graph import held_batchnorm
-from edgecnn.quantize.simulate import Mode, QuantizedConv2d
+from edgecnn.quantize.simulate import TRAINED, QuantizedConv2d
 
 EPSILON = 1e-5
 MOMENTUM = 0.1  # share of the way that running statistics go towards those of a batch; PyTorch's default
@@ -71,7 +71,7 @@ class NormalizedConv2d(QuantizedConv2d):
         return self.shift - self.mean * self.factor()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.mode is not Mode.FOLLOW:
+        if self.mode not in TRAINED:
             return self._conv_forward(x, self.quantized_weight(), self.folded_bias())
         raw = self._conv_forward(x, self.quantized_weight(), None).float() / self.factor().view(1, -1, 1, 1)
         return F.batch_norm(raw, self.mean, self.var, self.gain, self.shift, True, MOMENTUM, EPSILON)

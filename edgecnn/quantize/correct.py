@@ -25,7 +25,7 @@ def correct_biases(graph_module: fx.GraphModule, images: Tensor) -> None:
     exact = copy.deepcopy(graph_module)
     set_mode(exact, Mode.OBSERVE)
     set_mode(graph_module, Mode.SIMULATE)
-    float_side, quantized_side = _Stepper(exact, images), _Stepper(graph_module, images)
+    float_side, quantized_side = Stepper(exact, images), Stepper(graph_module, images)
     with torch.no_grad():
         for float_node, node in zip(exact.graph.nodes, graph_module.graph.nodes, strict=True):
             wanted, found = float_side.step(float_node), quantized_side.step(node)
@@ -37,7 +37,7 @@ def correct_biases(graph_module: fx.GraphModule, images: Tensor) -> None:
                 quantized_side.env[node] = found + (wanted - found).mean(others, keepdim=True)
 
 
-class _Stepper(fx.Interpreter):
+class Stepper(fx.Interpreter):
     """Runs a graph node by node, and forgets a value after its last use."""
 
     def __init__(self, graph_module: fx.GraphModule, images: Tensor) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from edgecnn.models import ModelArguments
 from edgecnn.models.normalization import Normalization
-from edgecnn.quantize.graph import finish, insert_after, module_of, only_user
+from edgecnn.quantize.graph import finish, held_batchnorm, insert_after, mark_batchnorm, module_of, only_user
 from edgecnn.quantize.layers import Scale, ZeroPad
 
 FORM = "edgecnn.normalization"  # key in GraphModule.meta
@@ -58,7 +58,10 @@ def fold_normalization(graph_module: fx.GraphModule, normalization: Normalizatio
         _fold(layer, factor, shift)
     else:
         form = "ones"
-        graph_module.set_submodule(str(first.target), _with_ones(layer, factor, shift))  # type: ignore[union-attr]
+        wider = _with_ones(layer, factor, shift)
+        if held_batchnorm(layer):
+            mark_batchnorm(wider)
+        graph_module.set_submodule(str(first.target), wider)  # type: ignore[union-attr]
         insert_after(graph_module, image, NAME, OnesChannel(arguments.in_channels))
     graph_module.meta[FORM] = form
     finish(graph_module)

@@ -1,10 +1,11 @@
 """Quantization-aware training: the QDQ graph of PTQ, trained on, so that weights and ranges suit each other.
 
-The ranges of activations start as calibration found them and follow the batches, and BatchNorm is live; in the second
-part of the training ranges stay and BatchNorm is folded with its running statistics, so that the weights settle on
-fixed grids. The scales of weights follow the weights. Half of the loss is what the float network says of the same
-images, which keeps a network that has seen these images often from learning them by heart (A. Mishra and D. Marr,
-"Apprentice", 2017). What is kept is the moving average of all of it, weights and ranges alike.
+The ranges of activations start as calibration found them and follow the batches; in the second part of the training
+they stay, so that the weights settle on fixed grids. The scales of weights follow the weights. BatchNorm normalizes as
+in the float training, and is folded with its running statistics into the weights that are quantized, at the end for
+good. Half of the loss is what the float network says of the same images, which keeps a network that has seen these
+images often from learning them by heart (A. Mishra and D. Marr, "Apprentice", 2017). What is kept is the moving average
+of all of it, weights and ranges alike.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.batchnorm import fold_batchnorm_again, unfold_batchnorm
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
-from edgecnn.quantize.recipe import STATIC_W8A8
+from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8, Recipe, parse
 from edgecnn.quantize.simulate import Mode, set_mode
 from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.state import State
@@ -59,7 +60,7 @@ def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> Trai
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights and ranges for ``static_w8a8``, and the header that says how they were trained.
+    """Weights and ranges for a recipe, and the header that says how they were trained.
 
     ``tensors`` are those of the QDQ graph: weights and biases by layer, ``low`` and ``high`` by quantizer. ``source``
     names them in messages.
@@ -76,7 +77,7 @@ class Trained:
         Raises BadFileError if it is no such file, or was trained from other float weights.
         """
         found, tensors = checkpoint.load(path)
-        if found.quantization.get("recipe_name") != STATIC_W8A8.name:
+        if found.quantization.get("recipe_name") not in [recipe.name for recipe in SIMULATED]:
             raise BadFileError(f"{path} was not written by 'edgecnn quantize --qat'; give it as --weights")
         if "curve" in found.training:
             raise BadFileError(f"{path} is the checkpoint of an unfinished training; go on with --qat --resume")
@@ -87,6 +88,11 @@ class Trained:
         if found.quantization["float_weights"] != checkpoint.digest(model):
             raise BadFileError(f"{path} was trained from other float weights than these; give them as --weights")
         return cls(found, tensors, path)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained to be quantized by."""
+        return parse(self.header.quantization["recipe_name"])
 
     @property
     def rewrites(self) -> tuple[str, ...]:
@@ -106,10 +112,11 @@ class Trained:
         checkpoint.fit(graph_module, weights, self.source)
         return graph_module
 
-    def graph(self, model: nn.Module, rewrites: Iterable[str]) -> fx.GraphModule:
+    def graph(self, model: nn.Module, rewrites: Iterable[str], float_layers: Iterable[str] = ()) -> fx.GraphModule:
         """The QDQ graph in SIMULATE mode with exactly the trained weights and ranges.
 
-        ``rewrites`` are ``lasting_rewrites`` and any that only move numbers. Raises UsageError for others.
+        ``rewrites`` are ``lasting_rewrites`` and any that only move numbers; ``float_layers`` stay float32, as in
+        ``ptq.calibrate``. Raises UsageError for others.
         """
         chosen = passes.check_names(rewrites)
         if set(_lasting(chosen)) != set(self.lasting_rewrites):
@@ -120,7 +127,7 @@ class Trained:
         moving = [name for name in chosen if name in passes.MOVING]
         plain = passes.apply(self.float_graph(model), moving, self.header.arguments)
         done = set(plain.state_dict())
-        graph_module = insert_quantizers(plain)
+        graph_module = insert_quantizers(plain, self.recipe, float_layers)
         for name, tensor in graph_module.state_dict().items():
             if name not in done and not name.endswith(_SCALES):
                 if name not in self.tensors:
@@ -144,19 +151,20 @@ def train(
     out: Path,
     *,
     rewrites: Iterable[str],
+    quantized: Recipe = STATIC_W8A8,
     device: str = "auto",
     resume: bool = False,
     force: bool = False,
     command: str = "",
 ) -> Trained:
-    """Train float ``model``, which has ``header``, for recipe ``static_w8a8``, and write a run into the folder ``out``.
+    """Train float ``model``, which has ``header``, for recipe ``quantized``, and write a run into the folder ``out``.
 
     ``images`` calibrate it first, as in ``ptq.calibrate``; ``rewrites`` are names of ``passes.PASSES``,
     those of the graph that will be exported. The rest, and what is raised, is as in ``edgecnn.train.train``.
     """
     chosen = passes.check_names(rewrites)
     quantization = {
-        "recipe_name": STATIC_W8A8.name,
+        "recipe_name": quantized.name,
         "rewrites": list(chosen),
         "float_weights": checkpoint.digest(model),
     }
@@ -168,7 +176,7 @@ def train(
     calibrating = list(images)
 
     def build() -> nn.Module:
-        graph_module = ptq.calibrate(model, header.arguments, calibrating, _lasting(chosen))
+        graph_module = ptq.calibrate(model, header.arguments, calibrating, _lasting(chosen), quantized, adapt=False)
         unfold_batchnorm(graph_module, (to_input(torch.from_numpy(batch)) for batch in calibrating))
         return graph_module
 

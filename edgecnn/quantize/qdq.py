@@ -1,23 +1,35 @@
 """Where quantizers go: one per tensor of the folded graph, shared where integers only move or are averaged.
 
 An operation without an int8 kernel stays float: what it takes is dequantized, what it gives is quantized again, and
-``float_operations`` names it.
+``float_operations`` names it. So do layers that the user wants in float32, with all that follows from them: a tensor
+that only they make and take has no quantizer, and a Border stands where the others begin.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
 
 from edgecnn.errors import UsageError
+from edgecnn.quantize.floats import float_nodes, is_quantized
 from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, shape_of, source_of
 from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
 from edgecnn.quantize.lower import IS_TENSOR
-from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
+from edgecnn.quantize.passes.columns import GroupColumns, UngroupColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
-from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, QuantizedConv2d, QuantizedLinear
+from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
+from edgecnn.quantize.simulate import (
+    ActivationQuantizer,
+    Affine,
+    AverageQuantizer,
+    Border,
+    QuantizedConv2d,
+    QuantizedLinear,
+)
 from edgecnn.runtime.preprocess import INPUT_DIVISOR
 
 # uint8 pixels less 128, over 64: the grid of the input is the pixels themselves.
@@ -27,7 +39,7 @@ FIXED: dict[type, Affine] = {
     nn.Tanh: Affine(1 / 128, 0), nn.Sigmoid: Affine(1 / 256, -128), UnitClamp: Affine(1 / 255, -128),
 }  # fmt: skip
 SHARES_INPUT = (
-    nn.AvgPool2d, nn.MaxPool2d, ZeroPad, FlattenChannelsLast, PairColumns, UnpairColumns, ChannelShuffle, Slice,
+    nn.AvgPool2d, nn.MaxPool2d, ZeroPad, FlattenChannelsLast, GroupColumns, UngroupColumns, ChannelShuffle, Slice,
     Reshape, Permute,
 )  # fmt: skip
 OWN_RANGE = (QuantizedConv2d, QuantizedLinear, GlobalMean, nn.Hardswish, nn.LeakyReLU, nn.GELU)
@@ -38,13 +50,20 @@ PREFIX = "quantizer_"
 FLOAT = "edgecnn.float_operations"  # key in GraphModule.meta
 
 
-def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
-    """Turn a folded graph into a QDQ graph, in place, in OBSERVE mode.
+def insert_quantizers(
+    graph_module: fx.GraphModule, recipe: Recipe = STATIC_W8A8, float_layers: Iterable[str] = ()
+) -> fx.GraphModule:
+    """Turn a folded graph into a QDQ graph of ``recipe``, in place, in OBSERVE mode.
 
     A layer or addition whose only user is a ReLU is quantized after it: the runtime fuses the two. The tensors that
-    a concatenation joins, and the result, have one quantizer.
+    a concatenation joins, and the result, have one quantizer. ``float_layers`` are modules that stay float32. Raises
+    UnknownNameError for a name of no layer.
     """
-    for module in graph_module.modules():
+    floating = set(float_nodes(graph_module, float_layers))
+    for node in graph_module.graph.nodes:
+        module = module_of(graph_module, node)
+        if node in floating:
+            continue
         if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros":
             QuantizedConv2d.adopt(module)
         elif isinstance(module, nn.Linear):
@@ -53,14 +72,22 @@ def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
     for node in graph_module.graph.nodes:
         clamp, source = module_of(graph_module, node), source_of(node)
         if isinstance(clamp, UnitClamp) and source is not None:
-            clamp.in_layer = fuses_into_relu(graph_module, source)
+            clamp.in_layer = source not in floating and fuses_into_relu(graph_module, source)
     nodes = [node for node in graph_module.graph.nodes if node.op != "output"]
-    floats = {node for node in nodes if not _has_kernel(graph_module, node)}
+    floats = {node for node in nodes if node not in floating and not _has_kernel(graph_module, node)}
     quantizer_of: dict[fx.Node, str] = {}
     for node in nodes:
         users = [user for user in node.users if user.op != "output"]
-        stays_float = node in floats and bool(users) and all(user in floats for user in users)
+        stays_float = node in floats and bool(users) and all(user in floats or user in floating for user in users)
         if fuses_into_relu(graph_module, node) or stays_float or not node.meta.get(IS_TENSOR, True):
+            continue
+        if node in floating:
+            quantizer_of[node] = _quantizer_for(graph_module, node, quantizer_of)
+            taking = [user for user in users if user not in floating]
+            if taking:
+                border = _border(graph_module, node, node.name, taking)
+                quantized = _called_after(graph_module, border, quantizer_of[node], taking)
+                quantizer_of[quantized] = quantizer_of[node]
             continue
         if node in floats and not users:
             continue  # the logits themselves
@@ -69,13 +96,42 @@ def insert_quantizers(graph_module: fx.GraphModule) -> fx.GraphModule:
         if isinstance(module_of(graph_module, node), nn.AvgPool2d) and node not in floats:
             name = f"{PREFIX}{node.name}"
             graph_module.add_submodule(name, AverageQuantizer(_activation(graph_module, owner)))
-        with graph_module.graph.inserting_after(node):
-            quantized = graph_module.graph.call_module(name, (node,))
-        node.replace_all_uses_with(quantized, delete_user_cb=lambda user, own=quantized: user is not own)
+        quantized = _called_after(graph_module, node, name, list(node.users))
         quantizer_of[quantized] = owner
+        leaving = [user for user in users if user in floating]
+        if leaving:
+            quantizer_of[_border(graph_module, quantized, node.name, leaving)] = owner
     _join_concatenated(graph_module, quantizer_of)
     graph_module.meta[FLOAT] = [_described(graph_module, node) for node in nodes if node in floats and _counts(node)]
+    _choose_weight_bits(graph_module, recipe)
     return finish(graph_module)
+
+
+def _choose_weight_bits(graph_module: fx.GraphModule, recipe: Recipe) -> None:
+    """Weights of fewer than 8 bits are for the layers that hold most of them and lose least by it.
+
+    The first and the last layer and depthwise convolutions keep 8: together they are a hundredth of the bytes and
+    most of the loss (``benchmarks/low_bits.py`` measures it), and only at 8 bits does LiteRT's delegate take them.
+    """
+    modules = (module_of(graph_module, node) for node in graph_module.graph.nodes)
+    layers = [module for module in modules if isinstance(module, QuantizedConv2d | QuantizedLinear)]
+    dense = [layer for layer in layers if isinstance(layer, QuantizedLinear) or layer.groups == 1]
+    for layer in dense[1:-1]:
+        layer.weight_bits = recipe.weight_bits
+
+
+def _border(graph_module: fx.GraphModule, node: fx.Node, name: str, users: Iterable[fx.Node]) -> fx.Node:
+    """A Border on what ``node`` gives, on the way to ``users``."""
+    return _called_after(graph_module, node, add_module(graph_module, f"border_{name}", Border()), users)
+
+
+def _called_after(graph_module: fx.GraphModule, node: fx.Node, name: str, users: Iterable[fx.Node]) -> fx.Node:
+    """A call of the module ``name`` on what ``node`` gives, which ``users`` take instead."""
+    with graph_module.graph.inserting_after(node):
+        called = graph_module.graph.call_module(name, (node,))
+    for user in users:
+        user.replace_input_with(node, called)
+    return called
 
 
 def float_operations(graph_module: fx.GraphModule) -> list[str]:
@@ -93,6 +149,8 @@ def _has_kernel(graph_module: fx.GraphModule, node: fx.Node) -> bool:
         return module.dilation in (1, (1, 1))
     if isinstance(module, nn.Conv2d):
         return module.padding_mode == "zeros"
+    if isinstance(module, nn.Linear):
+        return True
     if isinstance(module, nn.Module):
         return isinstance(module, (*SHARES_INPUT, *OWN_RANGE, *FIXED)) or hasattr(module, "keeps_grid")
     if node.op == "call_function" and node.target in ARITHMETIC:
@@ -129,7 +187,8 @@ def _join_concatenated(graph_module: fx.GraphModule, quantizer_of: dict[fx.Node,
         return name
 
     for node in list(graph_module.graph.nodes):
-        if node.op != "call_function" or node.target is not torch.cat:
+        joined = node.op == "call_function" and node.target is torch.cat
+        if not joined or not isinstance(module_of(graph_module, only_user(node)), ActivationQuantizer):
             continue
         own = current(str(next(iter(node.users)).target))
         for part in node.all_input_nodes:
@@ -175,6 +234,37 @@ def boundaries_of(graph_module: fx.GraphModule) -> int:
     return sum(each.op != "get_attr" and not _has_kernel(graph_module, each) for each in sources)
 
 
+@dataclass(frozen=True)
+class Borders:
+    """What a QDQ graph says of the file that is made of it.
+
+    Layers with float32 and with int8 weights, by the names of their modules; how often values are quantized, the image
+    aside; and how often dequantized, None where ``float_operations`` do that without a Border.
+    """
+
+    floats: frozenset[str]
+    integers: frozenset[str]
+    quantized: int
+    dequantized: int | None
+
+
+def borders_of(graph_module: fx.GraphModule) -> Borders:
+    """Where int8 meets float32 in a QDQ graph."""
+    nodes = list(graph_module.graph.nodes)
+    weighted = [node for node in nodes if isinstance(module_of(graph_module, node), nn.Conv2d | nn.Linear)]
+    integers = frozenset(str(node.target) for node in weighted if is_quantized(graph_module, node))
+    floats = frozenset(str(node.target) for node in weighted if _has_kernel(graph_module, node)) - integers
+    outwards = [
+        node for node in nodes if isinstance(module_of(graph_module, node), Border) and not _enters(graph_module, node)
+    ]
+    dequantized = None if float_operations(graph_module) else len(outwards)
+    return Borders(floats, integers, boundaries_of(graph_module), dequantized)
+
+
+def _enters(graph_module: fx.GraphModule, border: fx.Node) -> bool:
+    return isinstance(module_of(graph_module, only_user(border)), ActivationQuantizer)
+
+
 def _counts(node: fx.Node) -> bool:
     """False for what computes nothing of an image: weights, and the parts of a result."""
     return node.op in ("call_module", "call_function", "call_method") and node.target is not operator.getitem
@@ -210,4 +300,5 @@ def make_room_for_biases(graph_module: fx.GraphModule) -> None:
         if isinstance(layer, QuantizedConv2d | QuantizedLinear) and layer.bias is not None:
             quantizer = module_of(graph_module, node.args[0])
             assert isinstance(quantizer, ActivationQuantizer | AverageQuantizer)
-            layer.smallest_scales = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)
+            smallest = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)
+            layer.smallest_scales = torch.maximum(layer.smallest_scales, smallest)

@@ -8,7 +8,7 @@ the same share: searching each end by itself cut off too much.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, fx, nn
@@ -36,6 +36,17 @@ def tighten_ranges(graph_module: fx.GraphModule, batches: Iterable[Tensor]) -> N
         best = SHRINKS[int(errors.argmin())]
         quantizer.low, quantizer.high = quantizer.low * best, quantizer.high * best
     set_mode(graph_module, Mode.SIMULATE)
+
+
+def take_ranges(graph_module: fx.GraphModule, tensors: Mapping[str, Tensor]) -> None:
+    """Give the quantizers of a QDQ graph the ranges that ``tensors`` has for them, ``low`` and ``high`` by quantizer.
+
+    Raises KeyError naming the first that it has not.
+    """
+    for name, part in graph_module.named_modules():
+        if isinstance(part, ActivationQuantizer):
+            part.low.copy_(tensors[f"{name}.low"])
+            part.high.copy_(tensors[f"{name}.high"])
 
 
 class _Search(fx.Interpreter):

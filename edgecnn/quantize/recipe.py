@@ -1,6 +1,7 @@
 """Quantization recipes, named by one grammar: ``METHOD_wBITS[aBITS]`` or ``floatBITS``.
 
     static_w8a8   weights and activations int8, ranges found by calibration
+    static_w4a8   the same with weights of 4 bits, -7 to 7; the first layer's have 8
     static_w8a16  weights int8, activations int16, ranges found by calibration
     dynamic_w8    weights int8, activations float outside and int8 inside each layer, ranges found at run time
     weight_w8     weights int8 on disk, computed in float
@@ -31,11 +32,18 @@ class Recipe:
         """True if it needs images to find the ranges of activations."""
         return self.method == "static"
 
+    @property
+    def simulated(self) -> bool:
+        """True if it is our own graph, of which PyTorch knows every grid (``quantize/qdq.py``)."""
+        return self in SIMULATED
+
 
 FLOAT32 = Recipe("float32", "float", 32, 32)
 STATIC_W8A8 = Recipe("static_w8a8", "static", 8, 8)
+STATIC_W4A8 = Recipe("static_w4a8", "static", 4, 8)
+SIMULATED = (STATIC_W8A8, STATIC_W4A8)
 QUANTIZED = (
-    STATIC_W8A8,
+    *SIMULATED,
     Recipe("static_w8a16", "static", 8, 16),
     Recipe("dynamic_w8", "dynamic", 8, 32),
     Recipe("weight_w8", "weight", 8, 32),

@@ -1,7 +1,8 @@
 """Quantization simulated in float: the modules that the QDQ graph is made of.
 
-Real value = (q - zero_point) * scale. Activations are int8, per tensor, asymmetric; weights are int8 in -127..127,
-per output channel, symmetric (TFLite 8-bit quantization specification). Each module has six modes:
+Real value = (q - zero_point) * scale. Activations are int8, per tensor, asymmetric; weights are int8 in -127..127, or
+4-bit integers in -7..7, per output channel, symmetric (TFLite 8-bit quantization specification). Each module has six
+modes:
 
     OBSERVE   pass float through; activations widen their range to what they see
     FOLLOW    round, with gradients that pass straight through; ranges drift towards those of each batch
@@ -28,7 +29,7 @@ from torch.nn import functional as F
 from edgecnn.quantize.layers import UnitClamp
 
 QMIN, QMAX = -128, 127
-WEIGHT_QMAX = 127
+BITS = 8
 SMALLEST_SCALE = 1e-8
 FOLLOWING = 0.01  # share of the way that a range goes towards that of a batch
 
@@ -167,10 +168,33 @@ class AverageQuantizer(nn.Module):
         return x + ((rounded - zero_point) * scale - x).detach()
 
 
+class Border(nn.Module):
+    """Gives what it is given; stands on every way between int8 and float32.
+
+    The converter to TFLite quantizes on its own what lies between two quantized tensors, weights included, and so does
+    ONNX Runtime when it loads a file. What the converter is shown here is an operation that it never quantizes, and
+    ``export.tflite`` takes that out of the file again; what ONNX Runtime is shown changes nothing and stays.
+    """
+
+    STAND_IN = "COS"
+
+    mode: Mode = Mode.OBSERVE
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mode is Mode.TFLITE:
+            return torch.cos(x)
+        return torch.maximum(x, x) if self.mode is Mode.ONNX else x
+
+    def set_mode(self, mode: Mode) -> None:
+        """Switch to ``mode``."""
+        self.mode = mode
+
+
 class _QuantizedWeight(nn.Module):
     """Mixin of a layer whose ``weight`` is quantized per output channel.
 
-    ``smallest_scales`` float32 [out channels] are lower bounds of the scales; 0 where there is none.
+    ``weight_bits`` is 8 or 4. ``smallest_scales`` float32 [out channels] are lower bounds of the scales; 0 where there
+    is none.
     """
 
     weight: Tensor
@@ -179,6 +203,7 @@ class _QuantizedWeight(nn.Module):
     exported_zeros: Tensor
     exported_weight: Tensor
     mode: Mode = Mode.OBSERVE
+    weight_bits: int = BITS
 
     @classmethod
     def adopt(cls, layer: nn.Module) -> Self:
@@ -196,7 +221,7 @@ class _QuantizedWeight(nn.Module):
             scales = self.weight_scales()
             self.register_buffer("exported_scales", scales, persistent=False)
             zeros = torch.zeros_like(scales, dtype=torch.int64)
-            stored = _ops.quantize_per_channel(self.weight.detach(), *_weight_grid(scales, zeros))
+            stored = _ops.quantize_per_channel(self.weight.detach(), *self._grid(scales, zeros))
             self.register_buffer("exported_zeros", zeros, persistent=False)
             self.register_buffer("exported_weight", stored, persistent=False)
 
@@ -204,11 +229,16 @@ class _QuantizedWeight(nn.Module):
         """The weight in float, as it is quantized."""
         return self.weight
 
+    @property
+    def largest(self) -> int:
+        """The largest integer that a weight can be; the smallest is minus this."""
+        return 2 ** (self.weight_bits - 1) - 1
+
     def weight_scales(self) -> Tensor:
-        """float32 [out channels]: the largest magnitude of each channel over 127."""
+        """float32 [out channels]: the largest magnitude of each channel over ``largest``."""
         weight = self.folded_weight().detach()
-        largest = weight.abs().amax(dim=tuple(range(1, weight.dim()))).clamp(min=SMALLEST_SCALE)
-        return torch.maximum(largest / WEIGHT_QMAX, self.smallest_scales)
+        reached = weight.abs().amax(dim=tuple(range(1, weight.dim()))).clamp(min=SMALLEST_SCALE)
+        return torch.maximum(reached / self.largest, self.smallest_scales)
 
     def quantized_weight(self) -> Tensor:
         """The weight as the mode says."""
@@ -217,33 +247,43 @@ class _QuantizedWeight(nn.Module):
             return weight
         if self.mode in TRAINED:
             scales = self.weight_scales().view(-1, *[1] * (weight.dim() - 1))
-            return straight_through(weight, scales, -WEIGHT_QMAX, WEIGHT_QMAX)
+            return straight_through(weight, scales, -self.largest, self.largest)
         if self.mode is Mode.SIMULATE:
             scales = self.weight_scales()
             zeros = torch.zeros_like(scales, dtype=torch.int32)
-            return torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -WEIGHT_QMAX, WEIGHT_QMAX)
-        grid = _weight_grid(self.exported_scales, self.exported_zeros)
+            return torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -self.largest, self.largest)
+        grid = self._grid(self.exported_scales, self.exported_zeros)
         if self.mode is Mode.ONNX:
             return _ops.dequantize_per_channel(self.exported_weight, *grid)
         return _ops.dequantize_per_channel(_ops.quantize_per_channel(self.weight, *grid), *grid)
 
-
-def _weight_grid(scales: Tensor, zeros: Tensor) -> tuple[Tensor, Tensor, int, int, int, torch.dtype]:
-    return scales, zeros, 0, -WEIGHT_QMAX, WEIGHT_QMAX, torch.int8
+    def _grid(self, scales: Tensor, zeros: Tensor) -> tuple[Tensor, Tensor, int, int, int, torch.dtype]:
+        return scales, zeros, 0, -self.largest, self.largest, torch.int8
 
 
 class QuantizedConv2d(_QuantizedWeight, nn.Conv2d):
-    """A convolution with simulated int8 weights."""
+    """A convolution with simulated integer weights."""
+
+    def with_weight(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self._conv_forward(x, weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.quantized_weight(), self.bias)
 
 
 class QuantizedLinear(_QuantizedWeight, nn.Linear):
-    """A linear layer with simulated int8 weights."""
+    """A linear layer with simulated integer weights."""
+
+    def with_weight(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.quantized_weight(), self.bias)
+
+
+def weight_bits(module: nn.Module) -> dict[str, int]:
+    """Bits of each layer's weights in a QDQ graph, by module name."""
+    return {name: part.weight_bits for name, part in module.named_modules() if isinstance(part, _QuantizedWeight)}
 
 
 @contextmanager
@@ -259,7 +299,7 @@ def mode_of(module: nn.Module, mode: Mode) -> Iterator[None]:
 def set_mode(module: nn.Module, mode: Mode) -> None:
     """Switch every quantizing module inside ``module``."""
     for part in module.modules():
-        if isinstance(part, ActivationQuantizer | _QuantizedWeight):
+        if isinstance(part, ActivationQuantizer | Border | _QuantizedWeight):
             part.set_mode(mode)
         elif isinstance(part, UnitClamp):
             part.exported = mode in EXPORTED

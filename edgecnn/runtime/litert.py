@@ -150,6 +150,11 @@ class LiteRTRunner(Runner):
         try:
             self.engine = name + _allocate_first(self._interpreter)
         except (ValueError, RuntimeError) as error:
+            if entry is not None and entry.recipe == "static_w4a8" and name.startswith("tflite-runtime"):
+                raise UsageError(
+                    f"{path} is static_w4a8, and {name} has no kernel for fully connected layers of 4-bit weights; "
+                    "run it with ai-edge-litert, or take the float32 or static_w8a8 file"
+                ) from error
             raise self._broken(error) from error
         shape = self._interpreter.get_output_details()[0]["shape"]
         if len(shape) != 2:

@@ -15,13 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.runtime.files import sha256, write_bytes
+from edgecnn.runtime.made_for import MadeFor
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
 from edgecnn.runtime.records import decode, read_json
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 20  # bytes
 FILE_LIMIT = 1 << 30  # bytes
@@ -127,7 +129,10 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One model file. ``gate`` holds what the parity gate measured; ``engine`` the quantized engine of TorchScript."""
+    """One model file. ``gate`` holds what the parity gate measured; ``engine`` the quantized engine of TorchScript.
+
+    ``float_layers`` are the layers of a quantized file that stayed float32, by the names of the model's modules.
+    """
 
     file: str
     format: str
@@ -139,11 +144,13 @@ class Artifact:
     accuracy: Accuracy | None = None
     gate: dict[str, Scalar] = field(default_factory=dict)
     engine: str | None = None
+    float_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_file(self.file, self.bytes, self.sha256)
         _check(self.format in FORMATS, f"format is '{self.format}' (valid: {', '.join(FORMATS)})")
         _check(bool(self.recipe), "recipe is empty")
+        _check(all(self.float_layers), "float_layers has an empty name")
         for name, value in self.gate.items():
             _check(not isinstance(value, float) or math.isfinite(value), f"gate.{name} is {value}, but must be finite")
 
@@ -212,7 +219,7 @@ class Manifest:
     """The whole of manifest.json. ``recipe`` is that of the bundle's main artifact, ``created`` UTC in ISO 8601.
 
     ``sample`` is null, and no artifact has an accuracy, where the bundle was made without a data set.
-    ``qat`` is null where quantization trained nothing.
+    ``qat`` is null where quantization trained nothing, ``made_for`` where files were not chosen for a target.
 
     Raises UsageError, naming the field, when the parts do not fit together.
     """
@@ -231,6 +238,7 @@ class Manifest:
     files: tuple[FileEntry, ...]
     tools: dict[str, str]
     qat: Qat | None = None
+    made_for: MadeFor | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -269,7 +277,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read ``manifest.json`` of a bundle, also of schema 1, which lacked ``qat``.
+        """Read ``manifest.json`` of a bundle, also of schema 1, which lacked ``qat``, and 2, which lacked more.
 
         Raises BadFileError naming the file and the field.
         """
@@ -280,11 +288,11 @@ class Manifest:
         version = document.get("schema") if isinstance(document, dict) else None
         if type(version) is int and version > SCHEMA:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
-        if type(version) is int and version == 1 and "qat" not in document:
-            document |= {"schema": SCHEMA, "qat": None}
         for text in _texts(document):
             if not text.replace("\n", " ").isprintable():
                 raise BadFileError(f"{path}: a text holds what cannot be printed: {text[:40]!r}")
+        if type(version) is int and version in (1, 2):
+            document = _brought_up(document)
         try:
             manifest: Manifest = decode(cls, document)
         except BadFileError as error:
@@ -292,17 +300,29 @@ class Manifest:
         return manifest
 
 
-def _texts(value: object) -> Iterator[str]:
-    """All texts in a JSON value, names of fields too: they are shown on terminals."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        yield from value
-        for item in value.values():
-            yield from _texts(item)
+def _texts(document: object) -> Iterator[str]:
+    """All texts in a JSON value of any depth, names of fields too: they are shown on terminals."""
+    ahead = [document]
+    while ahead:
+        value = ahead.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            ahead += value
+        elif isinstance(value, dict):
+            ahead += [*value, *value.values()]
+
+
+def _brought_up(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of an earlier schema with what came later; as it is, to be refused, if it has some of that already."""
+    artifacts = document.get("artifacts")
+    if not isinstance(artifacts, list) or not all(isinstance(each, dict) for each in artifacts):
+        return document
+    later = "made_for" in document or any("float_layers" in each for each in artifacts)
+    if later or (document["schema"] == 1 and "qat" in document):
+        return document
+    filled = {"schema": SCHEMA, "made_for": None, "artifacts": [each | {"float_layers": []} for each in artifacts]}
+    return ({"qat": None} if document["schema"] == 1 else {}) | document | filled
 
 
 def _is_utc(text: str) -> bool:

@@ -42,17 +42,17 @@ UNSORTED_SEGMENT_MIN SIGN BITCAST BITWISE_XOR RIGHT_SHIFT
 NAMES = tuple(_NAMES.split())
 CUSTOM = NAMES.index("CUSTOM")
 
-# TensorType of schema.fbs: its name in numpy, and bytes of a value.
+# TensorType of schema.fbs: its name in numpy, which has none for int4, and bits of a value.
 TYPES = {
-    0: ("float32", 4), 1: ("float16", 2), 2: ("int32", 4), 3: ("uint8", 1), 4: ("int64", 8), 6: ("bool", 1),
-    7: ("int16", 2), 8: ("complex64", 8), 9: ("int8", 1), 10: ("float64", 8), 12: ("uint64", 8), 15: ("uint32", 4),
-    16: ("uint16", 2),
+    0: ("float32", 32), 1: ("float16", 16), 2: ("int32", 32), 3: ("uint8", 8), 4: ("int64", 64), 6: ("bool", 8),
+    7: ("int16", 16), 8: ("complex64", 64), 9: ("int8", 8), 10: ("float64", 64), 12: ("uint64", 64),
+    15: ("uint32", 32), 16: ("uint16", 16), 17: ("int4", 4),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a file; ``dtype`` is numpy's name for it, ``other`` where it has none; ``bytes`` at its stored shape.
+    """A tensor of a file; ``dtype`` is numpy's name for it, ``int4`` or ``other``; ``bytes`` at its stored shape.
 
     ``constant`` tensors have their values in the file; those of a ``dynamic`` batch have it in their first dimension,
     stored as 1.
@@ -148,10 +148,10 @@ def _tensor(table: Table, constant: list[bool]) -> Tensor:
     shape = table.integers(0)
     if len(shape) > HIGHEST_RANK:
         raise table.reader.broken(f"a tensor has rank {len(shape)}")
-    dtype, size = TYPES.get(table.number(1, "b", 0), ("other", 1))
+    dtype, bits = TYPES.get(table.number(1, "b", 0), ("other", 8))
     values = _pick(constant, table.number(2, "I", 0), table.reader)
     dynamic = table.integers(7)[:1] == (-1,)
-    return Tensor(table.text(3), shape, dtype, prod(max(0, each) for each in shape) * size, values, dynamic)
+    return Tensor(table.text(3), shape, dtype, -(-prod(max(0, each) for each in shape) * bits // 8), values, dynamic)
 
 
 def _pick(items: Sequence[Any], index: int, reader: Reader) -> Any:

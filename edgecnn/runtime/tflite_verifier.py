@@ -26,7 +26,6 @@ MOST = 1 << 14  # operations, and tensors; a network of 1,000 layers has about 5
 HIGHEST_RANK = 8
 VERSION = 3
 RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "int32": (-(1 << 31), (1 << 31) - 1)}
-INT4 = 17  # two values in a byte
 QUANTIZED = ("int8", "uint8", "int16", "int4")
 LEAST_SCALE, GREATEST_SCALE = 1e-30, 1e30
 OPTIONAL = {"CONV_2D": (2,), "DEPTHWISE_CONV_2D": (2,), "FULLY_CONNECTED": (2,)}  # inputs that may be left out
@@ -97,12 +96,12 @@ def verify(content: bytes) -> None:
 
 def _tensor(reader: Reader, table: Table, buffers: list[Table]) -> _Tensor:
     shape, number = table.integers(0), table.number(1, "b", 0)
-    name, width = ("int4", 0) if number == INT4 else TYPES.get(number, ("", 0))
+    name, bits = TYPES.get(number, ("", 0))
     if not name:
         raise reader.broken(f"a tensor has values of type {number}, which image classifiers do not need")
     if len(shape) > HIGHEST_RANK or any(size < 1 for size in shape):
         raise reader.broken(f"a tensor has the shape {list(shape[: HIGHEST_RANK + 1])}")
-    size = -(-prod(shape) // 2) if name == "int4" else prod(shape) * width
+    size = -(-prod(shape) * bits // 8)
     if size > LARGEST:
         raise reader.broken(f"a tensor has the shape {list(shape)}, which is more than {LARGEST >> 20} MiB")
     signature = table.integers(7)

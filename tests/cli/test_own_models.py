@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
 from edgecnn.errors import BadFileError, UsageError
+from edgecnn.export import source
 from edgecnn.models import Normalization
 from edgecnn.runtime.bundle import open_bundle
 from edgecnn.train import WEIGHTS
@@ -28,6 +31,27 @@ Path(__file__).with_name("ran").touch()
 def make(num_classes, in_channels):
     return nn.Sequential(nn.Conv2d(in_channels, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.Hardswish(),
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes))
+
+def ten():
+    return make(10, 3)
+
+def needy(width):
+    return make(2, 3)
+
+def raises(num_classes):
+    raise RuntimeError("no such\\nlayer")
+
+class Branching(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layers = make(num_classes, 3)
+
+    def forward(self, x):
+        return self.layers(x if x.shape[2] > x.shape[3] else x.flip(3))
+
+class Moody(Branching):
+    def forward(self, x):
+        return self.layers(x) if x.sum() > 0 else -self.layers(x)
 """
 GATED = """
 from tests import own_nets
@@ -92,6 +116,109 @@ def test_from_training_to_a_bundle(data, file, tmp_path, capfd):
 
     assert "is for images of 24x20x4, not 32x32x4" in refused(capfd, "quantize", *weights, "--image-size", "32x32x4")
     assert "recorded with these weights" in refused(capfd, "quantize", *weights, "--mean", "0.4", "--std", "0.2")
+
+
+def bundle_words(model, data, out, *more):
+    words = ("quantize", "--model", model, "--data", data, "--format", "tflite", "--out", out, *more)
+    return [str(word) for word in words]
+
+
+def train_words(model, data, out, *more):
+    words = (
+        "train",
+        "--model",
+        model,
+        "--data",
+        data,
+        "--batch-size",
+        16,
+        "--out",
+        out,
+        "--learning-rate",
+        0.05,
+        *more,
+    )
+    return [str(word) for word in words]
+
+
+@pytest.mark.parametrize("size", ["20x24x1", "24x24x4"])
+def test_one_and_four_channels_with_their_own_mean(data, file, tmp_path, size):
+    words = ["--image-size", size, "--epochs", 4, "--average", 0.5, "--mean", 0.4, "--std", 0.3]
+    assert main(train_words(f"{file}:make", data, tmp_path / "run", *words)) == 0
+    weights = tmp_path / "run" / WEIGHTS
+    assert main(bundle_words(f"{file}:make", data, tmp_path / "bundle", "--weights", weights)) == 0
+    image = open_bundle(tmp_path / "bundle").manifest.input
+    assert "x".join(map(str, (image.height, image.width, image.channels))) == size
+    picture = next(data.glob("test/red/*"))
+    assert main(["classify", str(tmp_path / "bundle"), str(picture)]) == 0
+
+
+def test_training_under_quantization_synthetic_images_and_debug_take_a_users_model(
+    data, file, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(source, "SYNTHETIC_IMAGES", 32)
+    model = f"{file}:make"
+    words = ["--epochs", 4, "--average", 0.5, "--mean", "0.4", "--std", "0.3"]
+    assert main(train_words(model, "pictures", "run", *words)) == 0
+    mine = ["--weights", f"run/{WEIGHTS}"]
+    trained = ["--qat", "--epochs", 1, "--batch-size", 16, "--learning-rate", 0.001]
+    assert main(bundle_words(model, "pictures", "first", *mine, *trained)) == 0
+    again = ["--qat-weights", f"runs/mine_make-pictures-qat/{WEIGHTS}"]
+    assert main(bundle_words(model, "pictures", "second", *mine, *again)) == 0
+    name = "mine_make_static_w8a8.tflite"
+    assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    made = ["--calibration", "synthetic"]
+    assert main(bundle_words(model, "pictures", "third", *mine, *made)) == 0
+    capfd.readouterr()
+    assert main(["debug", "first", "--json"]) == 0
+    layers = json.loads(capfd.readouterr().out)["layers"]
+    assert {"0", "5"} <= {layer["name"].split(";")[0] for layer in layers}
+    torch.save({}, "bare.pth")
+    for bare in ((), ("--weights", "bare.pth")):
+        line = refused(capfd, *bundle_words(model, "pictures", "fourth", *made, *bare))
+        assert "--calibration synthetic needs weights that 'edgecnn train' wrote" in line
+
+
+def test_what_torch_fx_cannot_trace_goes_through_torch_export_and_the_loss_is_told(data, file, tmp_path, capfd):
+    words = bundle_words(f"{file}:Branching", data, tmp_path / "bundle", "--recipe", "dynamic_w8")
+    assert main(words) == 0
+    told = capfd.readouterr().err
+    assert "torch.fx cannot trace this model (" in told
+    assert "it went through torch.export, so its control flow is frozen as it ran for an image of this size" in told
+    gate = open_bundle(tmp_path / "bundle").artifact().gate
+    assert gate["traced_by"] == "torch.export"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("ten", r"gives \[2, 10\] for 2 images, but the data set has 2 classes: \[2, 2\] is needed; let the factory"),
+        ("needy", "'needy' in .*mine.py cannot be called without width, and only num_classes, .* are known here"),
+        ("raises", "the code of '.*mine.py:raises' failed: RuntimeError: no such layer$"),
+        ("mkae", "unknown factory in .*mine.py 'mkae'; did you mean 'make'"),
+        ("Moody", r"cannot be traced, neither by torch.fx \(.*\) nor by torch.export \(.*\); its forward must not"),
+    ],
+)
+def test_a_factory_that_will_not_do_is_one_line(data, file, tmp_path, capfd, name, line):
+    told = refused(capfd, *bundle_words(f"{file}:{name}", data, tmp_path / "bundle"))
+    assert re.search(line, told)
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("save", "line"),
+    [
+        (lambda path: torch.save(nn.Linear(2, 2), path), "holds more than tensors, and opening it would run its code"),
+        (lambda path: torch.save({"0.weight": torch.zeros(1)}, path), "tensor '0.weight' is 1 in the file and 8x3x3x3"),
+        (lambda path: None, "cannot read weights .*w.pth: No such file"),
+    ],
+)
+def test_weights_that_will_not_do_are_one_line(data, file, tmp_path, capfd, save, line):
+    save(tmp_path / "w.pth")
+    words = bundle_words(f"{file}:make", data, tmp_path / "bundle", "--weights", tmp_path / "w.pth")
+    assert re.search(line, refused(capfd, *words))
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_opening_weights_runs_no_code_that_is_not_named(data, file, tmp_path):
@@ -212,6 +339,4 @@ def test_a_file_that_is_no_state_dict_is_refused_and_not_run(tmp_path, write, li
     ],
 )  # fmt: skip
 def test_each_wrong_request_has_its_own_line(words, line, capfd):
-    import re
-
     assert re.search(line, refused(capfd, "quantize", *words))

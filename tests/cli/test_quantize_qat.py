@@ -20,6 +20,7 @@ import edgecnn
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
 from edgecnn.data import registry
+from edgecnn.quantize import passes
 from edgecnn.runtime.bundle import open_bundle
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS
 from tests.train import small
@@ -128,6 +129,33 @@ def test_control_c_in_the_training_leaves_a_run_that_goes_on_to_the_same_bits(tm
     assert (tmp_path / "b" / FILE).read_bytes() == (tmp_path / "c" / FILE).read_bytes()
 
 
+@pytest.mark.usefixtures("stored_conversions")
+def test_4_bit_weights_are_trained_kept_apart_and_given_back(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = ["--recipe", "static_w4a8"]
+    settings = ["--epochs", 1, "--batch-size", 128]
+    code, out, _ = quantize(capfd, "--qat", *recipe, *settings, "--equalize", "--json")
+    assert code == 0
+    document: dict[str, Any] = json.loads(out)
+    run = Path("runs/lenet-digits-static_w4a8-qat")
+    header, _ = checkpoint.load(run / WEIGHTS)
+    assert header.quantization["recipe_name"] == "static_w4a8"
+    assert header.quantization["rewrites"] == ["equalize", *passes.PASSES]
+    bundle = Path("lenet-digits-static_w4a8-qat")
+    manifest = open_bundle(bundle).manifest
+    assert (manifest.recipe, manifest.passes) == ("static_w4a8", ("equalize", *passes.PASSES))
+    assert manifest.qat is not None
+    assert document["quantized"]["gate"]["agreement"] >= 0.985
+    code, _, _ = quantize(capfd, "--qat-weights", run / WEIGHTS, *recipe, "--out", "again")
+    assert code == 0
+    name = "lenet_static_w4a8.tflite"
+    assert (Path("again") / name).read_bytes() == (bundle / name).read_bytes()
+    line = refused(capfd, "--qat-weights", run / WEIGHTS, "--out", "other")
+    assert line == f"{run / WEIGHTS} was trained for static_w4a8, not for static_w8a8; change --recipe"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -137,8 +165,12 @@ def test_control_c_in_the_training_leaves_a_run_that_goes_on_to_the_same_bits(tm
         (["--resume"], "--resume is a setting of the training that --qat does; add --qat"),
         (["--seed", "0", "--qat-weights", "x"], "--seed is a setting of the training that --qat does; add --qat"),
         (["--qat", "--qat-weights", "x"], "--qat trains weights and --qat-weights uses trained ones; give one of them"),
-        (["--qat", "--recipe", "dynamic_w8"], "--qat is for recipe static_w8a8, not for dynamic_w8; leave --recipe"),
-        (["--qat-weights", "x", "--recipe", "float16"], "--qat is for recipe static_w8a8, not for float16"),
+        (["--qat", "--recipe", "dynamic_w8"], "--qat is for the recipes static_w8a8 and static_w4a8"),
+        (["--qat-weights", "x", "--recipe", "float16"], "--qat is for the recipes static_w8a8 and static_w4a8"),
+        (["--qat-weights", "x", "--equalize"], "--equalize changes weights and --qat-weights gives trained ones"),
+        (["--equalize", "--recipe", "float16"], "--equalize is for recipes with weights of 8 bits or less"),
+        (["--recipe", "static_w4a8", "--format", "onnx"], "recipe static_w4a8 exists only as tflite: ONNX Runtime"),
+        (["--recipe", "static_w4"], "unknown recipe 'static_w4'; did you mean 'static_w4a8'?"),
         (["--qat", "--epochs", "0"], "Invalid value for '--epochs': 0 is not in the range x>=1"),
         (["--qat", "--learning-rate", "0"], "learning rate is 0.0, but must be above 0"),
         (["--qat", "--learning-rate", "nan"], "learning rate is nan, but must be above 0"),
@@ -173,7 +205,7 @@ def test_what_cannot_be_is_refused_before_the_training(
     assert "was not written by 'edgecnn quantize --qat'" in refused(capfd, "--qat-weights", shipped)
     line = refused(capfd, "--qat-weights", "shipped")
     assert line == (
-        "no weights of 'lenet' that were trained under quantization for data set 'digits' come with edgecnn; "
+        "no weights of 'lenet' that were trained for static_w8a8 and data set 'digits' come with edgecnn; "
         "train them with --qat"
     )
     assert not list(tmp_path.iterdir())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from edgecnn.errors import UnknownNameError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.export import converted, onnx, tflite
 from edgecnn.export.drafts import Order, make, orders
 from edgecnn.quantize import passes, ptq
-from edgecnn.quantize.passes.columns import PairColumns
-from edgecnn.quantize.recipe import FLOAT32, QUANTIZED, STATIC_W8A8, parse
+from edgecnn.quantize.fold import fold
+from edgecnn.quantize.passes.columns import GroupColumns
+from edgecnn.quantize.recipe import FLOAT32, QUANTIZED, STATIC_W4A8, STATIC_W8A8, parse
 from edgecnn.quantize.simulate import Mode, set_mode
 from tests import nets
 
@@ -33,8 +35,10 @@ def test_static_w8a8_is_made_in_every_format_and_float_before_it():
 def test_other_recipes_exist_only_as_tflite(recipe):
     assert listed(ALL, recipe, None, "qnnpack")[:2] == [("tflite", "float32"), ("tflite", recipe.name)]
     assert len(listed(ALL, recipe, None, "qnnpack")) == 4
-    with pytest.raises(UsageError, match=f"recipe {recipe.name} exists only as tflite; add tflite"):
+    with pytest.raises(UsageError, match=f"recipe {recipe.name} exists only as tflite.*; add tflite") as error:
         orders(["onnx", "torchscript"], recipe, None, "qnnpack")
+    reason = ": ONNX Runtime computes layers of 4-bit weights in float, and TorchScript has no such layers;"
+    assert (reason in str(error.value)) == (recipe is STATIC_W4A8)
 
 
 def test_file_names_have_the_whole_recipe():
@@ -84,15 +88,30 @@ def test_passes_are_the_defaults_unless_chosen(recipe, graphs):
     assert make(Order("tflite", recipe, ("pair_columns",)), source).rewrites == ("pair_columns",)
     assert make(Order("tflite", recipe, ()), source).rewrites == ()
     default, chosen, none = ({type(part) for part in each.modules()} for each in graphs)
-    assert (PairColumns in default) == ("pair_columns" in passes.defaults(recipe))
-    assert PairColumns in chosen
-    assert PairColumns not in none
+    assert (GroupColumns in default) == ("pair_columns" in passes.defaults(recipe))
+    assert GroupColumns in chosen
+    assert GroupColumns not in none
 
 
 def test_other_formats_take_the_plain_graph():
     source = nets.source("depthwise")
     draft = make(Order("torchscript", FLOAT32, tuple(passes.PASSES)), source)
     assert draft.rewrites == ()
+
+
+def test_every_file_of_an_equalized_order_has_equalized_weights(graphs, monkeypatch):
+    monkeypatch.setattr(onnx, "convert_quantized", lambda graph_module, arguments: graphs.append(graph_module) or b"")
+    source = nets.source("depthwise")
+    passed = passes.apply(fold(source.model), [passes.EQUALIZE], source.arguments).get_parameter("fc2.weight")
+    for order in (Order("tflite", FLOAT32), Order("tflite", STATIC_W8A8), Order("onnx", STATIC_W8A8)):
+        draft = make(order.equalized(), source)
+        assert draft.rewrites == (passes.EQUALIZE, *(passes.defaults(order.recipe) if order.format == "tflite" else ()))
+        assert make(order, source).rewrites == draft.rewrites[1:]
+        equal, plain = (each.get_parameter("fc2.weight") for each in graphs[-2:])
+        assert torch.equal(equal, passed)
+        assert not torch.equal(plain, passed)
+    chosen = Order("tflite", STATIC_W8A8, ("pair_columns", passes.EQUALIZE)).equalized()
+    assert chosen.rewrites == (passes.EQUALIZE, "pair_columns")
 
 
 def test_onnx_is_held_against_averages_rounded_as_its_runtime_rounds_them(monkeypatch):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
-from edgecnn.export.flatbuffer import TFLiteGraph
+from edgecnn.errors import CheckFailedError
+from edgecnn.export.flatbuffer import TFLiteGraph, pack, unpack
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
+from edgecnn.runtime.internals import constants
+from edgecnn.runtime.tflite_file import read
 from tests import tiny_artifacts
 
 
@@ -65,6 +70,60 @@ def test_a_wrong_bias_scale_is_measured(tmp_path):
     bias.quantization.scale = [bias.quantization.scale[0] * 1.5]
     (layer,) = TFLiteGraph(graph.to_bytes()).layers()
     assert layer.bias_scale_error() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("size", [(3, 4), (3, 5), (1, 1)])
+def test_4_bit_values_survive_packing(size):
+    values = np.random.default_rng(0).integers(-8, 8, size).astype(np.int8)
+    values.flat[:2] = (-8, 7)[: values.size]
+    packed = pack(values)
+    assert (packed.dtype, len(packed)) == (np.uint8, -(-values.size // 2))
+    assert packed[0] & 15 == 8  # -8: the first is in the lower half
+    assert np.array_equal(unpack(packed, size), values)
+
+
+def test_weights_of_4_bits_take_half_the_bytes_and_compute_the_same(tmp_path):
+    matrix = np.clip(tiny_artifacts.weights(), -7, 7)
+    path = tiny_artifacts.tflite(tmp_path / "a.tflite", matrix, quantized=True)
+    wide = path.read_bytes()
+    pictures = tiny_artifacts.images(7)
+    with open_artifact(path) as runner:
+        expected = predict(runner, pictures)
+    graph = TFLiteGraph(wide)
+    graph.halve_weights(["weights"])
+    narrow = graph.to_bytes()
+    assert len(TFLiteGraph(wide).to_bytes()) - len(narrow) >= matrix.size // 2 - 16  # a buffer's alignment
+    (layer,) = TFLiteGraph(narrow).layers()
+    assert layer.weight.dtype == np.int8
+    assert np.array_equal(layer.weight, matrix)
+    path.write_bytes(narrow)
+    with open_artifact(path) as runner:
+        assert np.abs(predict(runner, pictures) - expected).max() <= tiny_artifacts.OUTPUT_SCALE
+    assert np.array_equal(constants(narrow, [1])[1], matrix)
+    (stored,) = [tensor for tensor in read(narrow).tensors if tensor.name == "weights"]
+    assert (stored.dtype, stored.bytes) == ("int4", -(-matrix.size // 2))
+
+
+def test_what_cannot_be_stored_in_4_bits_is_refused(tmp_path):
+    path = tiny_artifacts.tflite(tmp_path / "a.tflite", tiny_artifacts.weights(), quantized=True)
+    graph = TFLiteGraph(path.read_bytes())
+    with pytest.raises(CheckFailedError, match="the values of 'weights' in the converted file do not fit into 4 bits"):
+        graph.halve_weights(["weights"])
+    with pytest.raises(CheckFailedError, match="has no tensor 'conv9.weight' to store in 4 bits"):
+        graph.halve_weights(["conv9.weight"])
+    assert graph.to_bytes() == TFLiteGraph(path.read_bytes()).to_bytes()
+
+
+def test_a_buffer_that_another_tensor_shares_stays(tmp_path):
+    matrix = np.clip(tiny_artifacts.weights(), -7, 7)
+    path = tiny_artifacts.tflite(tmp_path / "a.tflite", matrix, quantized=True)
+    graph = TFLiteGraph(path.read_bytes())
+    (weights,) = [tensor for tensor in graph.subgraph.tensors if tensor.name == b"weights"]
+    twin = copy.copy(weights)
+    twin.name = b"twin"
+    graph.subgraph.tensors.append(twin)
+    graph.halve_weights(["weights"])
+    assert bytes(graph.model.buffers[twin.buffer].data) == matrix.tobytes()
 
 
 def test_a_float_file_has_no_scales(tmp_path):

@@ -10,13 +10,14 @@ from torch import nn
 from edgecnn.errors import CheckFailedError
 from edgecnn.evaluate import predictor
 from edgecnn.export import parity, tflite
+from edgecnn.export.blame import layer_names
 from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.measure.stats import agreement
 from edgecnn.models import Normalization
 from edgecnn.models.normalization import attach
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.qdq import boundaries_of, float_operations
+from edgecnn.quantize.qdq import Borders, borders_of, float_operations
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
@@ -56,13 +57,16 @@ def test_static_w8a8_is_the_simulation(model, tmp_path):
     assert np.abs(found - floats).mean() < 0.05 * spread
     assert agreement(found.argmax(1), simulated.argmax(1)) >= 0.95
     parity.check_structure("x", content, str)
-    gate = parity.check_integers("x", content, float_operations(graph), boundaries_of(graph))
+    names = layer_names(content, graph).__getitem__
+    gate = parity.check_integers("x", content, names, borders_of(graph), float_operations(graph))
     operations = TFLiteGraph(content).operations()
     if isinstance(model, own_nets.Layered):
         assert gate["float_operations"] == "norm (LayerNorm)"
         assert operations["QUANTIZE"] == operations["DEQUANTIZE"] == 1
-        with pytest.raises(CheckFailedError, match="1 QUANTIZE operations where the model's graph has 0"):
-            parity.check_integers("x", content, [], 0)
+        with pytest.raises(
+            CheckFailedError, match="1 QUANTIZE and 1 DEQUANTIZE operations where the model's graph has 0"
+        ):
+            parity.check_integers("x", content, names, Borders(frozenset(), frozenset(), 0, 0), [])
     else:
         assert gate == {"float_operations": "", "float_ops": 0}
         assert operations["QUANTIZE"] == operations["DEQUANTIZE"] == 0

@@ -134,7 +134,6 @@ def test_torchvision_by_name_with_its_normalization():
 
 
 def test_timm_by_name_with_other_channels():
-    pytest.importorskip("timm")
     name = "timm:mobilenetv3_small_050"
     model = models.create(name, ModelArguments(3, 1, (32, 32)))
     assert model.eval()(torch.zeros(1, 1, 32, 32)).shape == (1, 3)

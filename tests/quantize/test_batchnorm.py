@@ -56,20 +56,22 @@ def test_a_network_without_batchnorm_gets_none() -> None:
     assert not any(isinstance(part, NormalizedConv2d) for part in graph.modules())
 
 
-def test_statistics_follow_the_batches_while_it_is_live_and_stay_when_it_is_frozen() -> None:
+def test_statistics_follow_the_batches_in_training_and_stay_in_use() -> None:
     graph = calibrated("mod_cnn")
     unfold_batchnorm(graph, [batch(32, 0)])
     layer = next(part for part in graph.modules() if isinstance(part, NormalizedConv2d))
     start = layer.mean.clone()
-    set_mode(graph, Mode.FROZEN)
+    set_mode(graph, Mode.SIMULATE)
     graph(batch(32, 5) * 0.5)
     assert torch.equal(layer.mean, start)
-    set_mode(graph, Mode.FOLLOW)
-    graph(batch(32, 5) * 0.5)
-    assert not torch.equal(layer.mean, start)
+    for mode in (Mode.FOLLOW, Mode.FROZEN):
+        before = layer.mean.clone()
+        set_mode(graph, mode)
+        graph(batch(32, 5) * 0.5)
+        assert not torch.equal(layer.mean, before)
 
 
-def test_while_it_is_live_the_output_is_normalized_by_the_batch() -> None:
+def test_in_training_the_output_is_normalized_by_the_batch() -> None:
     """As of a float convolution with BatchNorm in training, but for the rounding of its weights."""
     torch.manual_seed(1)
     layer = QuantizedConv2d.adopt(nn.Conv2d(3, 4, 3))

@@ -8,6 +8,7 @@ from torch import nn
 
 from edgecnn.data.augment import to_input
 from edgecnn.evaluate import predictor
+from edgecnn.models import ModelArguments
 from edgecnn.quantize import ptq
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.fold import fold
@@ -16,9 +17,9 @@ from edgecnn.quantize.simulate import Mode, QuantizedConv2d, QuantizedLinear, se
 from tests import nets
 
 
-def quantized(model: nn.Module, inputs: torch.Tensor):
+def quantized(model: nn.Module, inputs: torch.Tensor, arguments: ModelArguments | None = None):
     """A QDQ graph with ranges of the inputs and nothing corrected."""
-    graph_module = insert_quantizers(fold(model))
+    graph_module = insert_quantizers(fold(model, arguments))
     set_mode(graph_module, Mode.OBSERVE)
     with torch.no_grad():
         graph_module(inputs)
@@ -54,6 +55,33 @@ def test_means_of_all_layers_are_those_of_the_float_model_afterwards():
     correct_biases(graph_module, inputs)
     after = shift(layer_means(graph_module, inputs), wanted)
     assert before > 1e-3
+    assert after < before / 100
+
+
+class ChannelsLast(nn.Module):
+    """A linear layer over every pixel, as ConvNeXt and its like have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mix = nn.Conv2d(3, 8, 1), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mix(self.stem(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2).mean((2, 3))
+
+
+def test_a_linear_layer_over_pixels_has_its_channels_at_the_end():
+    torch.manual_seed(0)
+    model, inputs = ChannelsLast().eval(), to_input(torch.from_numpy(nets.images(32, (8, 8, 3))))
+    graph_module = quantized(model, inputs, ModelArguments(8, 3, (8, 8)))
+    outputs = []
+    graph_module.mix.register_forward_hook(lambda _layer, _inputs, output: outputs.append(output.mean((0, 1, 2))))
+    with torch.no_grad():
+        graph_module(inputs)
+        correct_biases(graph_module, inputs)
+        graph_module(inputs)
+        wanted = model.mix(model.stem(inputs).permute(0, 2, 3, 1)).mean((0, 1, 2))
+    before, after = ((each - wanted).abs().max() for each in (outputs[0], outputs[-1]))
+    assert before > 1e-4
     assert after < before / 100
 
 

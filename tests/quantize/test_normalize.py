@@ -11,6 +11,7 @@ from edgecnn.models import ModelArguments, Normalization
 from edgecnn.models.normalization import attach
 from edgecnn.quantize import ptq
 from edgecnn.quantize.fold import fold
+from edgecnn.quantize.graph import held_batchnorm
 from edgecnn.quantize.layers import Scale
 from edgecnn.quantize.normalize import OnesChannel, form_of
 from edgecnn.quantize.simulate import Mode, mode_of
@@ -62,6 +63,12 @@ def test_edgecnns_own_mean_needs_no_ones_whatever_the_padding():
     x = nets.inputs(2, 3, 9, 12)
     nets.assert_close(graph_module(x), model(x))
     assert form_of(graph_module) == "folded"
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_training_knows_of_the_batchnorm_behind_the_first_layer(padding):
+    graph_module = fold(first(nn.Conv2d(3, 5, 3, padding=padding), nn.BatchNorm2d(5)).eval(), SIZE)
+    assert held_batchnorm(graph_module.get_submodule("0"))
 
 
 def test_a_model_without_one_says_so():

@@ -14,12 +14,12 @@ from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.layers import GlobalMean
-from edgecnn.quantize.passes.columns import PairColumns, UnpairColumns
+from edgecnn.quantize.passes.columns import GroupColumns, UngroupColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast
 from edgecnn.quantize.passes.pool import PoolConv2d
 from tests import nets
 
-SETS = [names for size in range(5) for names in combinations(passes.PASSES, size)]
+SETS = [names for size in range(len(passes.PASSES) + 1) for names in combinations(passes.PASSES, size)]
 
 
 def rewritten(module, names, size=(3, 32, 32)):
@@ -54,8 +54,9 @@ def test_models_compute_the_same_after_every_set_of_passes(model, names):
     assert any(part.groups == 3 for part in graph_module.modules() if isinstance(part, nn.Conv2d)) == (
         merges and "merge_separable" not in names
     )
-    assert count(graph_module, PairColumns) == count(graph_module, UnpairColumns)
-    assert count(graph_module, PairColumns) == (pairs and "pair_columns" in names)
+    assert count(graph_module, GroupColumns) == count(graph_module, UngroupColumns)
+    quads = model == "lenet" and "quad_columns" in names
+    assert count(graph_module, GroupColumns) == (quads or (pairs and "pair_columns" in names))
 
 
 def test_a_name_that_is_no_pass_is_refused():
@@ -209,7 +210,7 @@ def test_pair_columns_for_every_kernel_padding_and_width(kernel, pad):
         graph_module = rewritten(net(convolution, nn.ReLU()), ["pair_columns"], (3, 5, width))
         width_out = width + 2 * pad - kernel + 1
         possible = kernel > 1 and width % 2 == 0 and width_out % 2 == 0
-        assert count(graph_module, PairColumns) == possible, width
+        assert count(graph_module, GroupColumns) == possible, width
         if possible:
             (paired,) = [part for part in graph_module.modules() if isinstance(part, nn.Conv2d)]
             assert paired.kernel_size[1] <= kernel // 2 + 2
@@ -235,7 +236,22 @@ def test_pair_columns_for_every_kernel_padding_and_width(kernel, pad):
 )
 def test_pair_columns_takes_only_small_plain_convolutions(convolution, pairs):
     graph_module = rewritten(net(convolution), ["pair_columns"], (convolution.in_channels, 6, 8))
-    assert count(graph_module, PairColumns) == pairs
+    assert count(graph_module, GroupColumns) == pairs
+
+
+@pytest.mark.parametrize("pad", range(5))
+@pytest.mark.parametrize("kernel", range(1, 8))
+def test_quad_columns_where_no_tap_is_partly_empty(kernel, pad):
+    for width in range(max(1, kernel - 2 * pad), 25):
+        convolution = nn.Conv2d(3, 6, (min(kernel, 3), kernel), padding=(1, pad))
+        graph_module = rewritten(net(convolution, nn.ReLU()), ["quad_columns"], (3, 5, width))
+        possible = kernel == 5 and pad in (0, 4) and width % 4 == 0 and width > 4 - 2 * pad
+        assert count(graph_module, GroupColumns) == possible, width
+        if possible:
+            (grouped,) = [part for part in graph_module.modules() if isinstance(part, nn.Conv2d)]
+            assert (grouped.in_channels, grouped.out_channels, grouped.kernel_size[1]) == (12, 24, 2)
+            both = rewritten(net(convolution, nn.ReLU()), ["quad_columns", "pair_columns"], (3, 5, width))
+            assert count(both, GroupColumns) == 1
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU6(), nn.Tanh()], ids=str)
@@ -243,7 +259,7 @@ def test_pair_columns_keeps_the_activation_with_its_convolution(activation):
     graph_module = rewritten(net(nn.Conv2d(3, 6, 3), activation, nn.AvgPool2d(2)), ["pair_columns"], (3, 6, 8))
     calls = [node.target for node in graph_module.graph.nodes if node.op == "call_module"]
     order = [type(graph_module.get_submodule(target)) for target in calls]
-    assert order == [PairColumns, nn.Conv2d, type(activation), UnpairColumns, nn.AvgPool2d]
+    assert order == [GroupColumns, nn.Conv2d, type(activation), UngroupColumns, nn.AvgPool2d]
 
 
 def test_pair_columns_keeps_a_relu_that_is_a_function():
@@ -262,4 +278,4 @@ def test_pair_columns_with_two_users_of_the_convolution():
             y = self.conv(x)
             return self.relu(y) + y
 
-    assert count(rewritten(Net().eval(), ["pair_columns"], (3, 6, 8)), PairColumns) == 1
+    assert count(rewritten(Net().eval(), ["pair_columns"], (3, 6, 8)), GroupColumns) == 1

@@ -17,12 +17,16 @@ from edgecnn.checkpoint import Header
 from edgecnn.data.augment import Augmentation, to_input
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.evaluate import predictor
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
+from edgecnn.models.normalization import attach
 from edgecnn.quantize import passes, ptq, qat
+from edgecnn.quantize.floats import float_layers_of
 from edgecnn.quantize.passes.pool import PoolConv2d
 from edgecnn.quantize.qat import Trained
+from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.quantize.simulate import ActivationQuantizer, QuantizedConv2d
 from edgecnn.train import CHECKPOINT, WEIGHTS, TrainRecipe, train
+from tests import nets, own_nets
 from tests.train import small
 from tests.train.test_train import stop_after
 
@@ -184,6 +188,19 @@ def test_the_float_graph_is_what_the_simulation_rounds(run: Path) -> None:
     assert 0 < np.abs(first - second).max() < 0.2 * np.abs(first).max()
 
 
+def test_layers_may_stay_float_afterwards_with_the_trained_weights_and_ranges(run: Path) -> None:
+    result = load(run)
+    model, _ = floats()
+    whole, mixed = result.graph(model, ALL), result.graph(model, ALL, ("conv1.depth", "fc2"))
+    assert float_layers_of(mixed) == ("conv1.depth", "conv1.point", "fc2")
+    held = whole.state_dict()
+    assert all(tensor.equal(held[name]) for name, tensor in mixed.state_dict().items())
+    everything = result.graph(model, ALL, float_layers_of(result.float_graph(model)))
+    pictures = small.dataset().test.take(np.arange(30))[0]
+    exact = predictor(result.float_graph(model))(pictures)
+    assert np.allclose(predictor(everything)(pictures), exact, atol=1e-4 * np.abs(exact).max())
+
+
 def test_rewrites_that_it_was_not_trained_under_are_refused(run: Path) -> None:
     for other in ((), ("merge_separable",), ("merge_separable", "pair_columns")):
         with pytest.raises(UsageError, match="was trained with --passes flatten_order,pool_as_conv,merge_separable,p"):
@@ -225,3 +242,44 @@ def test_validation_leaves_the_test_images_alone(tmp_path: Path) -> None:
 def test_a_float_run_is_not_taken_for_one_under_quantization(tmp_path: Path) -> None:
     train("lenet", small.dataset(), small.QUICK, tmp_path)
     assert checkpoint.load(tmp_path / WEIGHTS)[0].quantization == {}
+
+
+@pytest.mark.parametrize("kind", own_nets.KINDS, ids=lambda kind: kind.__name__)
+def test_a_model_from_outside_is_the_same_after_training_was_saved(kind: type[nn.Module]) -> None:
+    model = attach(own_nets.build(kind), Normalization((0.4,) * 3, (0.2,) * 3))
+    rewrites = passes.defaults(STATIC_W8A8)
+    lasting = tuple(name for name in rewrites if name not in passes.MOVING)
+    pictures = nets.images(16, (32, 32, 3))
+    graph = ptq.calibrate(model, own_nets.ARGUMENTS, [pictures], lasting)
+    with torch.no_grad():
+        for parameter in graph.parameters():
+            if parameter.requires_grad:
+                parameter.mul_(1.01)
+    wanted = predictor(graph)(pictures)
+    header = Header("x.py:f", own_nets.ARGUMENTS, "d", tuple("abcd"), {}, quantization={"rewrites": list(rewrites)})
+    result = Trained(header, graph.state_dict(), Path("w.safetensors"))
+    found = predictor(result.graph(model, rewrites))(pictures)
+    assert np.abs(found - wanted).max() <= 0.02 * np.ptp(wanted)
+    assert np.abs(predictor(ptq.calibrate(model, own_nets.ARGUMENTS, [pictures], rewrites))(pictures) - found).max() > 0
+
+
+def test_training_leaves_alone_what_only_prepares_the_image_or_joins_grids() -> None:
+    """The channel of ones beside the image, and the layers that bring a fixed grid onto a common one."""
+    model = attach(own_nets.build(own_nets.Mixed), Normalization((0.4,) * 3, (0.2,) * 3))
+    graph = ptq.calibrate(model, own_nets.ARGUMENTS, [nets.images(4, (32, 32, 3))], ())
+    frozen = {name.rpartition(".")[0] for name, tensor in graph.named_parameters() if not tensor.requires_grad}
+    assert frozen == {"normalization", "gate_moved"}
+
+
+def test_weights_of_another_normalization_are_refused_and_of_another_place_taken(tmp_path: Path) -> None:
+    model, header = floats()
+    own = replace(
+        header,
+        model="a/net.py:make",
+        quantization={"recipe_name": "static_w8a8", "float_weights": checkpoint.digest(model)},
+    )
+    checkpoint.save(tmp_path / "w.safetensors", own, {})
+    assert Trained.load(tmp_path / "w.safetensors", model, replace(own, model="b/net.py:make"))
+    other = replace(own, normalization=Normalization((0.5,), (0.5,)))
+    with pytest.raises(BadFileError, match="was trained with another --mean and --std than these; give the same"):
+        Trained.load(tmp_path / "w.safetensors", model, other)

@@ -12,17 +12,19 @@ from torch import nn
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
+from edgecnn.quantize.floats import float_layers_of
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.qdq import boundaries_of, float_operations, insert_quantizers
-from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer
+from edgecnn.quantize.qdq import borders_of, boundaries_of, float_operations, insert_quantizers
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine, AverageQuantizer, weight_bits
 from tests import nets, own_nets
 
 ARGUMENTS = ModelArguments()
 
 
-def quantized(module, names=(), size=(3, 8, 8)):
+def quantized(module, names=(), size=(3, 8, 8), floats=()):
     arguments = ModelArguments(10, size[0], size[1:])
-    return insert_quantizers(passes.apply(fold(module.eval()), names, arguments))
+    return insert_quantizers(passes.apply(fold(module.eval()), names, arguments), float_layers=floats)
 
 
 def order(graph_module):
@@ -54,6 +56,17 @@ def test_pools_and_flatten_share_and_a_relu_stays_with_its_layer():
     ]  # fmt: skip
 
 
+def test_weights_of_4_bits_are_for_what_is_neither_first_nor_last_nor_depthwise():
+    folded = passes.apply(fold(nets.untrained("depth_res")), passes.PASSES, ARGUMENTS)
+    bits = weight_bits(insert_quantizers(folded, STATIC_W4A8))
+    wide = ["conv1.point", "pool1", "conv2.depth", "pool2", "conv3.depth", "conv4.depth", "fc3"]
+    assert sorted(name for name, each in bits.items() if each == 8) == sorted(wide)
+    assert sorted(name for name, each in bits.items() if each == 4) == sorted(
+        [f"conv{n}.point" for n in (2, 3, 4)] + [f"res{n}.conv{m}" for n in (2, 3, 4) for m in (1, 2)] + ["fc1", "fc2"]
+    )
+    assert set(weight_bits(quantized(nets.untrained("depth_res"), size=(3, 32, 32))).values()) == {8}
+
+
 def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own():
     graph_module = quantized(named(conv=nn.Conv2d(3, 4, 3), pool=nn.AvgPool2d(2), two=nn.Conv2d(4, 4, 3)))
     after = graph_module.get_submodule("quantizer_pool")
@@ -69,7 +82,7 @@ def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own()
 
 def test_rewritten_pools_have_a_range_of_their_own_and_moved_pixels_have_not():
     net = named(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), pool=nn.AvgPool2d(2), flat=nn.Flatten(), fc=nn.Linear(36, 5))
-    assert order(quantized(net, passes.PASSES)) == [
+    assert order(quantized(net, passes.defaults(STATIC_W8A8))) == [
         "<input_1>", "conv_pair", "<input_1>", "conv", "relu", "<relu>", "conv_unpair", "<relu>", "pool", "<pool>",
         "flat_channels_last", "<pool>", "fc", "<fc>",
     ]  # fmt: skip
@@ -137,6 +150,57 @@ def test_observing_changes_nothing():
     module = nets.untrained("depth_res")
     x = nets.inputs(2, 3, 32, 32)
     nets.assert_close(quantized(module, (), (3, 32, 32))(x), module(x))
+
+
+FOUR = {
+    "one": nn.Conv2d(3, 4, 3), "relu": nn.ReLU(), "top": nn.MaxPool2d(2), "two": nn.Conv2d(4, 4, 1),
+    "three": nn.Conv2d(4, 4, 1), "flat": nn.Flatten(), "fc": nn.Linear(36, 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("floats", "expected"),
+    [
+        # A float layer takes its pool along, and what is quantized after that has the range of the layer's own output.
+        (
+            ["one"],
+            "<input_1> border_input_1 one relu top border_top <relu> two <two> three <three> flat <three> fc <fc>",
+        ),
+        (
+            ["two", "three"],
+            "<input_1> one relu <relu> top <relu> border_top two three flat border_flat <three> fc <fc>",
+        ),
+        (["fc"], "<input_1> one relu <relu> top <relu> two <two> three <three> flat <three> border_flat fc"),
+        (["one", "two", "three", "fc"], "<input_1> border_input_1 one relu top two three flat fc"),
+    ],
+    ids=str,
+)
+def test_layers_that_stay_float_have_borders_around_them_and_no_quantizers_between(floats, expected):
+    graph_module = quantized(named(**copy.deepcopy(FOUR)), floats=floats)
+    assert " ".join(order(graph_module)) == expected
+    assert float_layers_of(graph_module) == tuple(floats)
+    assert borders_of(graph_module).floats == set(floats)
+    crossings = [name for name in expected.split() if name.startswith("border_")]
+    outwards = sum(name in ("border_input_1",) or floats == ["fc"] for name in crossings) or 1
+    assert (borders_of(graph_module).quantized, borders_of(graph_module).dequantized) == (
+        len(crossings) - outwards, outwards,
+    )  # fmt: skip
+
+
+def test_a_sum_of_float_and_integers_is_one_of_integers():
+    graph_module = quantized(nets.handwritten(), size=(3, 32, 32), floats=["conv3"])
+    total = next(node for node in graph_module.graph.nodes if node.target is operator.add)
+    assert [str(each.target) for each in total.args] == ["quantizer_conv3", "quantizer_pool_1"]
+    both = quantized(nets.handwritten(), size=(3, 32, 32), floats=["conv2", "conv3"])
+    total = next(node for node in both.graph.nodes if node.target is operator.add)
+    assert [str(each.target) for each in total.args] == ["conv3", "pool_1_again"]
+
+
+def test_what_has_no_int8_form_may_follow_a_float_layer():
+    net = named(conv=nn.Conv2d(3, 4, 3), odd=nn.Softmax(1), two=nn.Conv2d(4, 4, 1))
+    graph_module = quantized(net, floats=["conv"])
+    assert order(graph_module)[-4:] == ["border_odd", "<odd>", "two", "<two>"]
+    assert float_operations(graph_module) == []
 
 
 @pytest.mark.parametrize(

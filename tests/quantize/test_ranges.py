@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgecnn.models import ModelArguments
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.qdq import insert_quantizers
 from edgecnn.quantize.ranges import tighten_ranges
@@ -59,3 +60,32 @@ def test_what_the_runtime_prescribes_is_not_touched():
     quantizer = graph_module.get_submodule("quantizer__1")
     assert isinstance(quantizer, ActivationQuantizer)
     assert quantizer.affine().scale == pytest.approx(1 / 128)
+
+
+class Joined(nn.Module):
+    """Two tensors that a concatenation joins, the first a hundredth of the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.small, self.large = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
+        for layer, factor in ((self.small, 0.01), (self.large, 1.0)):
+            assert layer.bias is not None
+            nn.init.constant_(layer.weight, factor)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.small(x), self.large(x)], 1)
+
+
+def test_a_grid_that_tensors_share_suits_all_of_them():
+    """By the first alone it would be cut to 0.6 of what the second needs."""
+    inputs = torch.rand(8, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    graph_module = insert_quantizers(fold(Joined(), ModelArguments(2, 1, (64, 64))))
+    set_mode(graph_module, Mode.OBSERVE)
+    graph_module(inputs)
+    tighten_ranges(graph_module, [inputs])
+    names = {str(node.target) for node in graph_module.graph.nodes if node.op == "call_module"}
+    (shared,) = (name for name in names if name.startswith("quantizer_") and name != "quantizer_x")
+    quantizer = graph_module.get_submodule(shared)
+    assert isinstance(quantizer, ActivationQuantizer)
+    assert float(quantizer.high) >= 0.95

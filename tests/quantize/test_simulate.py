@@ -96,6 +96,20 @@ def test_weights_are_rounded_per_channel_to_127_steps():
     assert rounded[2].abs().max() == 0
 
 
+def test_weights_of_4_bits_are_rounded_to_7_steps_in_every_form():
+    convolution = layer()
+    convolution.weight_bits = 4
+    set_mode(convolution, Mode.SIMULATE)
+    rounded = convolution.quantized_weight().detach()
+    steps = rounded / convolution.weight_scales().view(-1, 1, 1, 1)
+    assert sorted(steps.round().unique().int().tolist()) == list(range(-7, 8))
+    assert float((steps - steps.round()).abs().max()) < 1e-3
+    assert float(steps.abs().amax((1, 2, 3)).min()) > 6.999
+    for mode in (Mode.FOLLOW, Mode.TFLITE, Mode.ONNX):
+        set_mode(convolution, mode)
+        nets.assert_close(convolution.quantized_weight(), rounded, 1e-7)
+
+
 def test_observing_passes_float_through():
     convolution = layer()
     x = nets.inputs(2, 4, 6, 6)

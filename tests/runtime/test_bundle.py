@@ -154,6 +154,10 @@ def long_label(folder: Path) -> None:
     relist(folder)
 
 
+def deep_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"schema": ' + "[" * 900 + "]" * 900 + "}")
+
+
 def rewrite(change: Callable[[Any], object]) -> Callable[[Path], None]:
     def harm(folder: Path) -> None:
         document = json.loads((folder / "manifest.json").read_text())
@@ -177,6 +181,7 @@ def enormous_files(document: Any) -> None:
         (elsewhere, f"{INT8_FILE} is a link, which a bundle may not hold"),
         (linked_manifest, "manifest.json is a link or no plain file"),
         (waiting_manifest, "manifest.json is a link or no plain file"),
+        (deep_manifest, "manifest.json: artifacts is missing|is not a known field|is missing"),
         (waiting_file, f"{INT8_FILE} is listed in the manifest but is not there"),
         (commanding_label, r"labels\.txt: a label is '\\x1b\[2Jbee'"),
         (long_label, "valid: 1 to 200 printable characters"),

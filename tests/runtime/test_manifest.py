@@ -63,6 +63,7 @@ def test_optional_parts_survive_too(folder: Path) -> None:
             set_field("artifacts", 0, "accuracy", value={"correct": 7, "images": 9})(document),
             set_field("artifacts", 0, "gate", value={"agreement": 0.99, "passed": True, "by": "x"})(document),
             set_field("artifacts", 0, "engine", value="qnnpack")(document),
+            set_field("artifacts", 1, "float_layers", value=["conv1", "fc"])(document),
         ),
     )
     jsonschema.validate(document, SCHEMA)
@@ -70,6 +71,7 @@ def test_optional_parts_survive_too(folder: Path) -> None:
     assert manifest.calibration is not None
     assert manifest.qat == Qat(5, 0.01, 256, 0, 64 * "a")
     assert manifest.artifacts[0].accuracy == Accuracy(7, 9)
+    assert manifest.artifacts[1].float_layers == ("conv1", "fc")
     assert manifest.artifacts[0].gate == {"agreement": 0.99, "passed": True, "by": "x"}
     manifest.save(folder)
     assert Manifest.load(folder) == manifest
@@ -89,11 +91,35 @@ def test_a_bundle_may_lack_a_sample(folder: Path) -> None:
         open_bundle(folder).sample()
 
 
+def before_float_layers(document: dict[str, Any]) -> None:
+    document["schema"] = 2
+    for artifact in document["artifacts"]:
+        del artifact["float_layers"]
+
+
 def test_a_bundle_from_before_qat_is_read(folder: Path) -> None:
+    rewrite(folder, before_float_layers)
     rewrite(folder, lambda document: (document.pop("qat"), document.update(schema=1)))
     assert Manifest.load(folder) == tiny_artifacts.manifest(folder, 50)
     rewrite(folder, lambda document: document.update(qat=QAT))
-    with pytest.raises(BadFileError, match="schema is 1, but this edgecnn knows schema 2"):
+    with pytest.raises(BadFileError, match="float_layers is missing"):
+        Manifest.load(folder)
+
+
+def test_a_bundle_from_before_float_layers_is_read(folder: Path) -> None:
+    rewrite(folder, before_float_layers)
+    rewrite(folder, lambda document: document.update(qat=QAT))
+    found = Manifest.load(folder)
+    assert found.qat == Qat(5, 0.01, 256, 0, 64 * "a")
+    assert [artifact.float_layers for artifact in found.artifacts] == [(), ()]
+    rewrite(folder, lambda document: document.pop("qat"))
+    with pytest.raises(BadFileError, match="qat is missing"):
+        Manifest.load(folder)
+
+
+def test_an_earlier_schema_with_a_later_field_is_refused(folder: Path) -> None:
+    rewrite(folder, lambda document: document.update(schema=2))
+    with pytest.raises(BadFileError, match="schema is 2, but this edgecnn knows schema 3"):
         Manifest.load(folder)
 
 
@@ -139,7 +165,10 @@ def test_input_spec_joins_image_and_tensor(folder: Path) -> None:
         ("calibration: images is 0", set_field("calibration", value={"images": 0, "seed": 0, "split": "train"})),
         ("calibration.seed is missing", set_field("calibration", value={"images": 1, "split": "train"})),
         ("surprise is not a known field", set_field("surprise", value=1)),
-        ("schema is 3", set_field("schema", value=3)),
+        ("schema is 4", set_field("schema", value=4)),
+        ("artifacts[0].float_layers must be a list", set_field("artifacts", 0, "float_layers", value="conv1")),
+        ("artifacts[0].float_layers[0]", set_field("artifacts", 0, "float_layers", value=[7])),
+        ("artifacts[0]: float_layers has an empty", set_field("artifacts", 0, "float_layers", value=[""])),
         ("qat: epochs is 0", set_field("qat", value=QAT | {"epochs": 0})),
         ("qat: learning_rate is 0", set_field("qat", value=QAT | {"learning_rate": 0})),
         ("qat: float_weights must be 64", set_field("qat", value=QAT | {"float_weights": "abc"})),

@@ -189,6 +189,23 @@ def test_the_old_engine_refuses_the_recipe_it_computes_wrongly(tmp_path: Path, m
     assert "\n" not in str(caught.value)
 
 
+def test_4_bit_weights_that_tflite_runtime_has_no_kernel_for_are_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = FILES["tflite, dynamic batch"](tmp_path)
+    narrow = dataclasses.replace(entry(path, "tflite", input=InputTensor()), recipe="static_w4a8")
+    monkeypatch.setattr(litert, "INTERPRETERS", {"tflite-runtime": ("ai_edge_litert", "ai-edge-litert")})
+    open_artifact(path, narrow, image=TINY).close()  # one without such layers
+
+    def refuse(_interpreter: object) -> str:
+        raise RuntimeError("fully_connected.cc:409 (filter->type == kTfLiteInt8) was not true.")
+
+    monkeypatch.setattr(litert, "_allocate_first", refuse)
+    with pytest.raises(UsageError, match="is static_w4a8, and tflite-runtime .* has no kernel for full") as caught:
+        open_artifact(path, narrow, image=TINY)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_torchscript_settings_are_put_back_and_engines_are_checked(tmp_path: Path) -> None:
     import torch

@@ -41,6 +41,15 @@ def test_good_files_pass(tmp_path: Path) -> None:
             assert read_verified(path) == path.read_bytes()
 
 
+def test_two_values_of_four_bits_are_a_byte() -> None:
+    def packed(model: Any) -> None:
+        weights = graph(model).tensors[2]
+        weights.type = schema.TensorType.INT4
+        model.buffers[weights.buffer].data = np.zeros(int(np.prod(weights.shape)) // 2, np.uint8)
+
+    verify(rewritten(GOOD, packed))
+
+
 def test_the_tables_are_those_of_the_schema() -> None:
     """Each list of fields names a table, and each kind of options an operation, that the schema has."""
     kinds = {number: name for name, number in vars(schema.BuiltinOptions).items() if isinstance(number, int)}

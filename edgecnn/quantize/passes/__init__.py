@@ -2,7 +2,8 @@
 
 Each computes the same function up to float rounding. Which one pays depends on the target: merging a separable
 convolution halves the time on x86 and costs time on a core without dot-product instructions. So each has a name
-and can be left out; ``defaults`` gives the fastest set on x86 (``benchmarks/passes.py`` measures it).
+and can be left out; ``defaults`` gives the fastest set on x86 (``benchmarks/passes.py`` measures it), and
+``edgecnn quantize --for`` chooses for another target (``benchmarks/targets.py``).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from torch import fx
 from edgecnn.errors import UnknownNameError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.graph import finish, propagate_shapes
-from edgecnn.quantize.passes.columns import pair_columns
+from edgecnn.quantize.passes.columns import pair_columns, quad_columns
+from edgecnn.quantize.passes.equalize import equalize
 from edgecnn.quantize.passes.flatten import flatten_order
 from edgecnn.quantize.passes.pool import pool_as_conv
 from edgecnn.quantize.passes.separable import merge_separable
-from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
+from edgecnn.quantize.recipe import SIMULATED, Recipe
 
 Pass = Callable[[fx.GraphModule], None]
 
@@ -27,14 +29,19 @@ PASSES: dict[str, Pass] = {
     "flatten_order": flatten_order,
     "pool_as_conv": pool_as_conv,
     "merge_separable": merge_separable,
+    "quad_columns": quad_columns,
     "pair_columns": pair_columns,
 }
+# Makes nothing faster: it is for weights that quantize badly, see equalize.py. It comes before all others.
+EQUALIZE = "equalize"
+_KNOWN: dict[str, Pass] = {EQUALIZE: equalize, **PASSES}
 # These only move numbers: weights and grids are the same before and after, so training can do without them.
-MOVING = ("flatten_order", "pair_columns")
+MOVING = ("flatten_order", "quad_columns", "pair_columns")
 # A float pool is inside the delegate as it is.
 FLOAT_DEFAULT = ("flatten_order", "merge_separable", "pair_columns")
 # 16-bit activations run in TFLite's own kernels, which the other rewrites only give more to do.
-DEFAULTS = {STATIC_W8A8.name: tuple(PASSES), "static_w8a16": ("flatten_order",)}
+_FASTEST_ON_X86 = ("flatten_order", "pool_as_conv", "merge_separable", "pair_columns")
+DEFAULTS = {recipe.name: _FASTEST_ON_X86 for recipe in SIMULATED} | {"static_w8a16": ("flatten_order",)}
 
 
 def defaults(recipe: Recipe) -> tuple[str, ...]:
@@ -46,18 +53,18 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
     """The names as given. Raises UnknownNameError for one that is no pass."""
     chosen = tuple(names)
     for name in chosen:
-        if name not in PASSES:
-            raise UnknownNameError("pass", name, PASSES)
+        if name not in _KNOWN:
+            raise UnknownNameError("pass", name, _KNOWN)
     return chosen
 
 
 def apply(graph_module: fx.GraphModule, names: Iterable[str], arguments: ModelArguments) -> fx.GraphModule:
-    """Run the passes called ``names`` over a folded graph, in place, in the order of ``PASSES``.
+    """Run the passes called ``names`` over a folded graph, in place, in an order of their own.
 
     Raises UnknownNameError for a name that is no pass.
     """
     chosen = check_names(names)
-    for name, rewrite in PASSES.items():
+    for name, rewrite in _KNOWN.items():
         if name in chosen:
             propagate_shapes(graph_module, arguments)
             rewrite(graph_module)

@@ -7,6 +7,7 @@ from torch import fx, nn
 
 from edgecnn.quantize.graph import held_batchnorm, mark_batchnorm, module_of
 
+MERGED = "edgecnn.merged"  # key in Node.meta: names of the layers that went into this one
 FEW_CHANNELS = 4  # a depthwise kernel computes at least 8 at a time
 
 
@@ -21,6 +22,7 @@ def merge_separable(graph_module: fx.GraphModule) -> None:
         if depth.in_channels > FEW_CHANNELS or depth.padding_mode != "zeros":
             continue
         before = node.args[0]
+        node.meta[MERGED] = (*before.meta.get(MERGED, ()), str(before.target))
         graph_module.set_submodule(str(node.target), _merged(depth, point))
         before.replace_all_uses_with(before.args[0])
         graph_module.graph.erase_node(before)
