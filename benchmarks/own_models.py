@@ -236,7 +236,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.model, row.traced_by, row.normalization, str(sum(row.operations.values())), str(row.outside_xnnpack),
         str(floats), f"{row.bytes:,}", f"{100 * row.float_accuracy:.2f} %", f"{100 * row.accuracy:.2f} %",
-        f"{row.drop:+.2f}", f"{100 * row.agreement:.2f} %", f"{row.float_difference:.0e}",
+        f"{row.drop + 0.0:+.2f}", f"{100 * row.agreement:.2f} %", f"{row.float_difference:.0e}",
     )  # fmt: skip
 
 

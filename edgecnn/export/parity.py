@@ -25,7 +25,8 @@ MAX_LOGIT_DIFFERENCE = 1e-4
 # differ by some 1e-6 of what they are (``benchmarks/own_models.py`` prints it for twelve models).
 MAX_LOGIT_SHARE = 1e-5
 MIN_AGREEMENT = 0.97
-MIN_TRAINED_AGREEMENT = 0.985  # what training under quantization gained must be in the file
+# What training under quantization gained must be in the file: 98.5 %, less the 0.75 that PROBES may miss by chance.
+MIN_TRAINED_AGREEMENT = 0.9775
 MAX_BIAS_SCALE_ERROR = 1e-5  # float32 rounding of the product of two scales
 MAX_ACCURACY_DROP = 0.01  # from the recorded accuracy, as a share of the images
 MAX_4_BIT_DROP = 0.05  # the same where weights have 4 bits, which calibration alone cannot make good

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 
 import edgecnn.measure.measurement as module
-from benchmarks import selection
+from benchmarks import own_models, qat, selection, targets
 from benchmarks.suite import ACCURACY, BENCH, RESULTS, folder_name
 from benchmarks.summary import Row
 from edgecnn.measure.measurement import Session
 from edgecnn.runtime.records import decode, read_json
 
 SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
+RECORDS = (own_models.RESULTS, targets.COMMITTED, *qat.COMMITTED.values())  # of scripts that print them
 FILES = sorted(RESULTS.rglob("*.json"))
 LARGEST = 1 << 20  # bytes of all results of a machine
 
@@ -26,11 +26,15 @@ def test_a_result_is_what_it_claims_to_be(path: Path) -> None:
     if path == selection.COMMITTED:
         rows = json.loads(path.read_text("utf-8"))
         assert rows and all({"model", "command", "validation_accuracy"} <= set(row) for row in rows)
+    elif path in RECORDS:
+        document = json.loads(path.read_text("utf-8"))
+        rows = document if isinstance(document, list) else document["rows"]
+        assert rows and all("model" in row for row in rows)
     elif path.name == ACCURACY:
         accuracies: tuple[Row, ...] = decode(tuple[Row, ...], read_json(path, 1 << 20))
         assert accuracies
     else:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"))
         jsonschema.validate(document, SCHEMA)
         assert len(Session.load(path).measurements) == len(document["measurements"])
 

@@ -144,7 +144,7 @@ def test_a_bound_that_cannot_be_kept_ends_with_1_and_the_best_that_could(form, q
         (["--max-drop", "-0.1"], "--max-drop -0.1 is no drop of accuracy in points (valid: 0 to 100)"),
         (["--max-drop", "nan"], "--max-drop nan is no drop of accuracy in points (valid: 0 to 100)"),
         (["--max-drop", "inf"], "--max-drop inf is no drop of accuracy in points (valid: 0 to 100)"),
-        (["--max-drop", "few"], "Invalid value for '--max-drop': 'few' is not a valid float."),
+        (["--max-drop", "few"], "Invalid value for '--max-drop': 'few' is not a valid float (see "),
         (
             ["--max-drop", "1", "--recipe", "dynamic_w8"],
             "--max-drop is for recipe static_w8a8, not for dynamic_w8; leave --recipe out",
@@ -167,7 +167,7 @@ def test_a_bound_that_cannot_be_kept_ends_with_1_and_the_best_that_could(form, q
 )
 def test_what_cannot_be_is_refused_before_any_long_work(words, message, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refused(capfd, "--model", "lenet", "--data", "digits", *words) == message
+    assert refused(capfd, "--model", "lenet", "--data", "digits", *words).startswith(message)
     assert not list(tmp_path.iterdir())
 
 

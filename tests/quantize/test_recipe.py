@@ -24,7 +24,7 @@ def test_a_name_says_what_the_recipe_is(recipe):
 
 
 def test_every_quantizing_recipe_is_found_by_its_name():
-    names = ("static_w8a8", "static_w8a16", "dynamic_w8", "weight_w8", "float16")
+    names = ("static_w8a8", "static_w4a8", "static_w8a16", "dynamic_w8", "weight_w8", "float16")
     assert tuple(parse(name) for name in names) == QUANTIZED
 
 
@@ -33,9 +33,11 @@ def test_a_near_miss_is_told_the_nearest():
         parse("static_w8a9")
 
 
-@pytest.mark.parametrize("name", ["int8", "float32", "", "static_w4a8"])
+@pytest.mark.parametrize("name", ["int8", "float32", "", "static_w2a8"])
 def test_others_are_refused_with_the_list(name):
-    with pytest.raises(UnknownNameError, match="valid: dynamic_w8, float16, static_w8a16, static_w8a8, weight_w8"):
+    with pytest.raises(
+        UnknownNameError, match="valid: dynamic_w8, float16, static_w4a8, static_w8a16, static_w8a8, weight_w8"
+    ):
         parse(name)
 
 
