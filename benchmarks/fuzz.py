@@ -1,11 +1,12 @@
-"""Feeds bad files to the code that a board runs: ``python -m benchmarks.fuzz FILE.json BUNDLE... --cases 20000``.
+"""Feeds bad files to the code that a board runs: ``python -m benchmarks.fuzz [FILE.json [BUNDLE...] [--cases 20000]]``.
 
 Without a BUNDLE the cases are images, decoded as ``edgecnn classify`` does; with some, they are mutants of those
 bundles (their TFLite files, manifests and labels), opened and run as ``edgecnn classify`` does: verified, tried out in
 a child with its limits, then opened in the main process. Case n of a seed is always the same. A process plays the main
 one, and is watched from outside: it must never die, hang, or hold more than 512 MB. FILE.json holds what came of the
 cases so far, and the same command goes on from there; mutants that ended the child, or worse, are kept in the folder
-beside it. The child is forked here instead of started, which is all that differs from use.
+beside it. The child is forked here instead of started, which is all that differs from use. ``--record FILE.json...``
+commits what runs gave; without any word that is shown.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import numpy as np
 
 from benchmarks import mutations
 from edgecnn.errors import BadFileError, EdgeCNNError
+from edgecnn.report.table import table
 from edgecnn.runtime import picture, proving
 from edgecnn.runtime.bundle import Bundle, open_bundle
 from edgecnn.runtime.classify import predict
@@ -43,6 +45,11 @@ from edgecnn.runtime.manifest import MANIFEST, Artifact, FileEntry, Image
 MEMORY = 512 << 20  # bytes that the main process may hold
 PATIENCE = 150.0  # seconds for one case, the child's 60 among them
 IMAGE = (32, 32, 3)
+RESULTS = Path(__file__).parent / "results" / "fuzz.json"
+STAGES = (
+    "loaded", "refused when opened", "refused by the verifier", "refused in the child", "ended the child",
+    "harmed main",
+)  # fmt: skip
 RESTART = 500  # cases of one main process
 
 Case = Callable[[int], tuple[str, bytes]]  # what came of case n, in words, and its mutant
@@ -249,14 +256,57 @@ def fuzz(cases: Case, state: dict[str, Any], count: int, kept: Path, save: Calla
         save()
 
 
+def stage(outcome: str, images: bool) -> str:
+    """Where a case ended, of STAGES."""
+    for start, name in (("loaded", "loaded"), ("child: ", "refused in the child"), ("CHILD", "ended the child")):
+        if outcome.startswith(start):
+            return name
+    if outcome.startswith("MAIN"):
+        return "harmed main"
+    before = (
+        images or outcome.startswith(("manifest.json", "labels", "tflite is", "float# is")) or "has # bytes" in outcome
+    )
+    return "refused when opened" if before else "refused by the verifier"
+
+
+def record(paths: Sequence[Path]) -> None:
+    """Write RESULTS from files of runs."""
+    runs = []
+    for path in paths:
+        state = json.loads(path.read_text())
+        stages: Counter[str] = Counter()
+        for outcome, times in state["outcomes"].items():
+            stages[stage(outcome, not state["bundles"])] += times
+        runs.append(
+            {name: state[name] for name in ("seed", "bundles", "next", "peak_bytes")} | {"stages": dict(stages)}
+        )
+    write_bytes(RESULTS, (json.dumps(runs, indent=1) + "\n").encode())
+
+
+def text() -> str:
+    """The table of RESULTS."""
+    rows = []
+    for run in json.loads(RESULTS.read_text()):
+        counts = [f"{run['stages'].get(name, 0):,}" for name in STAGES]
+        what = f"{len(run['bundles'])} bundles" if run["bundles"] else "images"
+        rows.append([what, str(run["seed"]), f"{run['next']:,}", *counts, f"{run['peak_bytes'] / 1e6:.0f}"])
+    return table(["mutants of", "seed", "cases", *STAGES, "peak MB"], rows, "lrrrrrrrrr")
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """The command line: 0 when the main process came through all cases."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("bundles", nargs="*", type=Path)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", nargs="+", type=Path, default=[])
     asked = parser.parse_args(words)
+    if asked.record:
+        record(asked.record)
+    if asked.file is None:
+        print(text())
+        return 0
     fresh = {
         "seed": asked.seed, "bundles": [each.name for each in asked.bundles],
         "next": 0, "peak_bytes": 0, "seconds": 0.0, "outcomes": {}, "bad": [],

@@ -108,11 +108,9 @@ def _slid(size: int, window: int, stride: int, dilation: int, padding: int) -> i
     return steps
 
 
-def _check_bias(step: Step, channels: int) -> None:
-    bias = step.inputs[2] if len(step.inputs) > 2 else None
-    if bias is not None:
-        _need(bias.shape == (channels,), f"a bias of {list(bias.shape)} for {channels} channels")
-        _need(bias.dtype in ("float32", "int32", "int64"), f"a bias of {bias.dtype}")
+def _check_bias(bias: Taken, channels: int) -> None:
+    _need(bias.shape == (channels,), f"a bias of {list(bias.shape)} for {channels} channels")
+    _need(bias.dtype in ("float32", "int32", "int64"), f"a bias of {bias.dtype}")
 
 
 def _convolution(step: Step) -> list[Shape]:
@@ -123,7 +121,7 @@ def _convolution(step: Step) -> list[Shape]:
     padding = step.number(0, "b", 0)
     high = _slid(height, rows, step.step(2), step.step(5, 1), padding)
     wide = _slid(width, columns, step.step(1), step.step(4, 1), padding)
-    _check_bias(step, filters)
+    _check_bias(step.given(2), filters)
     scratch = batch * high * wide * rows * columns * max(8, depth * image.bytes // prod(image.shape))
     _need(scratch <= LARGEST_SCRATCH, f"a convolution that wants {scratch >> 20} MiB beside its tensors")
     return [(batch, high, wide, filters)]
@@ -138,7 +136,7 @@ def _depthwise(step: Step) -> list[Shape]:
     padding = step.number(0, "b", 0)
     high = _slid(height, rows, step.step(2), step.step(6, 1), padding)
     wide = _slid(width, columns, step.step(1), step.step(5, 1), padding)
-    _check_bias(step, filters)
+    _check_bias(step.given(2), filters)
     return [(batch, high, wide, filters)]
 
 
@@ -157,7 +155,8 @@ def _fully_connected(step: Step) -> list[Shape]:
     _need(step.number(1, "b", 0) == 0, "weights in an order of their own")
     units, depth = weights
     _need(len(taken) >= 1 and prod(taken) % depth == 0, f"{list(taken)} values for weights of {depth}")
-    _check_bias(step, units)
+    if len(step.inputs) > 2 and step.inputs[2] is not None:
+        _check_bias(step.given(2), units)
     if step.number(2, "B", 0):
         _need(taken[-1] == depth, f"{taken[-1]} values for weights of {depth}")
         return [(*taken[:-1], units)]

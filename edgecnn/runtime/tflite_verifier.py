@@ -28,8 +28,7 @@ VERSION = 3
 RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "int32": (-(1 << 31), (1 << 31) - 1)}
 QUANTIZED = ("int8", "uint8", "int16", "int4")
 LEAST_SCALE, GREATEST_SCALE = 1e-30, 1e30
-OPTIONAL = {"CONV_2D": (2,), "DEPTHWISE_CONV_2D": (2,), "FULLY_CONNECTED": (2,)}  # inputs that may be left out
-INPUTS = {"CONCATENATION": (1, 1024), "CONV_2D": (2, 3), "DEPTHWISE_CONV_2D": (2, 3), "FULLY_CONNECTED": (2, 3)}
+OPTIONAL = {"FULLY_CONNECTED": (2,)}  # inputs that may be left out; a convolution without a bias crashes LiteRT 2.3
 ACTIVATIONS = (0, 1, 2, 3)  # none, RELU, RELU_N1_TO_1, RELU6: those that kernels have
 ACTIVATION_FIELD = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5, "FULLY_CONNECTED": 0, "ADD": 0,

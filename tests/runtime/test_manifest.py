@@ -93,6 +93,7 @@ def test_a_bundle_may_lack_a_sample(folder: Path) -> None:
 
 def before_float_layers(document: dict[str, Any]) -> None:
     document["schema"] = 2
+    del document["made_for"]
     for artifact in document["artifacts"]:
         del artifact["float_layers"]
 
@@ -102,7 +103,7 @@ def test_a_bundle_from_before_qat_is_read(folder: Path) -> None:
     rewrite(folder, lambda document: (document.pop("qat"), document.update(schema=1)))
     assert Manifest.load(folder) == tiny_artifacts.manifest(folder, 50)
     rewrite(folder, lambda document: document.update(qat=QAT))
-    with pytest.raises(BadFileError, match="float_layers is missing"):
+    with pytest.raises(BadFileError, match="made_for is missing"):
         Manifest.load(folder)
 
 
