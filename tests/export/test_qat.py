@@ -79,7 +79,7 @@ def test_the_gate_is_narrower_for_what_was_trained(source, tmp_path, monkeypatch
 
         def reference(images):
             logits = draft.reference(images)
-            logits[::50] *= -1
+            logits[::40] *= -1
             return logits
 
         return dataclasses.replace(draft, reference=reference)
@@ -88,7 +88,7 @@ def test_the_gate_is_narrower_for_what_was_trained(source, tmp_path, monkeypatch
     (calibrated,) = nets.judged([TFLITE], nets.source("lenet"), tmp_path)
     assert calibrated.failure is None
     (trained,) = nets.judged([TFLITE], source, tmp_path)
-    assert "on only 98.0 % of 1000 images (at least 98.5 %)" in trained.failure
+    assert "on only 97.5 % of 1000 images (at least 97.8 %)" in trained.failure
 
 
 def test_float_files_have_the_float_weights_and_other_formats_the_trained_ones(source):
