@@ -87,8 +87,6 @@ def _check_table(reader: Reader, position: int, name: str, fields: tuple[str, ..
     length, size = reader.number("H", layout), reader.number("H", layout + 2)
     if length < 4 or length % 2 or size < 4 or max(layout + length, position + size) > len(reader.content):
         raise reader.broken(f"a table {name} ends outside the file")
-    if layout < 4:
-        raise reader.broken(f"the layout of a table {name} lies in the file's head")
     kind = 0
     for index, offset in enumerate(struct.unpack_from(f"<{length // 2 - 2}H", reader.content, layout + 4)):
         if not offset:

@@ -206,6 +206,11 @@ def test_nothing_is_followed_out_of_the_file() -> None:
         refused(bytes(bad))
 
 
+def test_a_text_must_end() -> None:
+    """Interpreters take a name to end at its zero."""
+    assert "a text has no end" in refused(GOOD.replace(b"image\0", b"image!", 1))
+
+
 def test_a_truncated_file_is_refused_at_any_length() -> None:
     for length in range(0, len(GOOD) - 4, 16):
         refused(GOOD[:length])
