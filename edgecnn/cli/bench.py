@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecnn.cli.options import signature_option
 from edgecnn.errors import CheckFailedError, EdgeCNNError, UntrustworthyError, UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     help="Write everything, raw samples too, here; with several targets FILE.json becomes FILE.TARGET.json.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file of --json if it exists.")
+@signature_option
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
     help="What to print; json is what --json writes, with several targets an object with one under each's name.",
@@ -81,6 +83,7 @@ def command(
     keep: bool,
     file: Path | None,
     force: bool,
+    public_key: Path | None,
     form: str,
 ) -> None:
     """Measure files and bundles against each other, each run in a process of its own, by turns.
@@ -99,7 +102,10 @@ def command(
     from edgecnn.measure.cases import Order
     from edgecnn.measure.measurement import Settings
     from edgecnn.runtime.files import refuse_existing
+    from edgecnn.runtime.signature import require_signature
 
+    for path in paths:
+        require_signature(path, public_key)
     several.check_targets(targets, form)
     install = board_install(targets, offline, keep)
     files = {} if file is None else several.files_of(file, targets)

@@ -35,6 +35,9 @@ weights_option = click.option(
 passes_option = click.option(
     "--passes", metavar="NAMES", help="Rewrites of the TFLite graph, with commas, or 'none'. Default: fastest on x86."
 )
+sign_option = click.option(
+    "--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the bundle with this Ed25519 key (PEM)."
+)
 
 
 def split_names(text: str) -> list[str]:
@@ -64,6 +67,7 @@ def run(
     out: Path | None,
     force: bool,
     as_json: bool,
+    sign: Path | None,
     equalize: bool = False,
     trained: Callable[[Source, tuple[str, ...]], Trained] | None = None,
     float_layers: str | None = None,
@@ -82,7 +86,9 @@ def run(
     from edgecnn.models import short_name
     from edgecnn.quantize.passes import defaults
     from edgecnn.runtime.files import refuse_existing
+    from edgecnn.runtime.signature import signer
 
+    signing = None if sign is None else signer(sign)
     rewrites = None if passes is None else tuple(split_names(passes))
     kept = tuple(split_names(float_layers or ""))
     wanted = orders(split_names(formats), recipe, rewrites, engine or DEFAULT_ENGINE, kept)
@@ -113,7 +119,7 @@ def run(
         wanted, outcome = max_drop.with_layers(wanted, source, search, as_json)
     if target is not None and measure is not None:
         wanted, record = made_for.chosen(wanted, target, measure, source)
-    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, made_for=record)
+    judged = write_bundle(wanted, recipe, source, folder, force=force, say=say, made_for=record, sign=signing)
     failures = [each for each in judged if each.failure is not None]
     if as_json:
         found: dict[str, Any] = {} if outcome is None else {"max_drop": max_drop.document(outcome)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli.options import json_lines, json_option, print_json
+from edgecnn.cli.options import json_lines, json_option, print_json, signature_option
 from edgecnn.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ STREAM = "-"
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Classes to name for each image.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the engine.")
+@signature_option
 @json_option
-def command(bundle: Path, images: tuple[Path, ...], top: int, threads: int, as_json: bool) -> None:
+def command(
+    bundle: Path, images: tuple[Path, ...], top: int, threads: int, public_key: Path | None, as_json: bool
+) -> None:
     """Tell what is on images: the best classes, and the milliseconds to decode, preprocess and run each.
 
     A bundle stands for the TFLite file of its own recipe; give the path of another file in it to use that. An IMAGE is
@@ -41,15 +44,17 @@ def command(bundle: Path, images: tuple[Path, ...], top: int, threads: int, as_j
     """
     from edgecnn.runtime.bundle import find_artifact
     from edgecnn.runtime.classify import classify
-    from edgecnn.runtime.picture import BadPictureError, quiet
+    from edgecnn.runtime.picture import BadPictureError
+    from edgecnn.runtime.signature import require_signature
 
+    require_signature(bundle, public_key)
     found, artifact = find_artifact(bundle)
     rows: list[dict[str, Any]] = []
     write: Callable[[dict[str, Any]], object] | None = None
     if as_json:
         write = json_lines() if Path(STREAM) in images else rows.append
     count, bad = 0, []
-    with found.open(artifact, threads) as runner, quiet():
+    with found.open(artifact, threads) as runner:
         for path in _paths(images):
             count += 1
             try:

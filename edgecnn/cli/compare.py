@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli.options import json_option, print_json
+from edgecnn.cli.options import json_option, print_json, signature_option
 from edgecnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,15 +27,19 @@ BATCH = 100
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--data", metavar="DATA", help="Score on this data set's test images. Default: the sample in a bundle.")
 @click.option("--images", type=click.IntRange(1), help="Score on the first so many images. Default: all there are.")
+@signature_option
 @json_option
-def command(a: Path, b: Path, data: str | None, images: int | None, as_json: bool) -> None:
+def command(a: Path, b: Path, data: str | None, images: int | None, public_key: Path | None, as_json: bool) -> None:
     """Compare A and B on the same images: accuracy, agreement, chance, and what changed in each class.
 
     Each is a model file, alone or inside a bundle, or a bundle folder, which stands for its main TFLite file.
     """
     from edgecnn.measure.accuracy import score
     from edgecnn.measure.comparison import Comparison
+    from edgecnn.runtime.signature import require_signature
 
+    for path in (a, b):
+        require_signature(path, public_key)
     first, second = open_side(a), open_side(b)
     with first.runner, second.runner:
         refuse_unlike(first, second)

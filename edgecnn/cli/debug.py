@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgecnn.cli.options import json_option, print_json
+from edgecnn.cli.options import json_option, print_json, signature_option
 
 
 @click.command(name="debug")
@@ -16,8 +16,9 @@ from edgecnn.cli.options import json_option, print_json
 )
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with plots.")
 @click.option("--force", is_flag=True, help="Replace a page that exists.")
+@signature_option
 @json_option
-def command(bundle: Path, images: int, html: Path | None, force: bool, as_json: bool) -> None:
+def command(bundle: Path, images: int, html: Path | None, force: bool, public_key: Path | None, as_json: bool) -> None:
     """Hold the quantized TFLite file of a bundle against its float one, layer by layer.
 
     The verdict on top names the layer to blame, the reason, and what may help. Nothing but the bundle is needed, so
@@ -27,7 +28,9 @@ def command(bundle: Path, images: int, html: Path | None, force: bool, as_json: 
     from edgecnn.report.debug import text
     from edgecnn.runtime.bundle import open_bundle
     from edgecnn.runtime.files import refuse_existing, write_bytes
+    from edgecnn.runtime.signature import require_signature
 
+    require_signature(bundle, public_key)
     if html is not None:
         refuse_existing(html, force)
     found = find_errors(open_bundle(bundle), images, say=lambda line: click.echo(line, err=True))

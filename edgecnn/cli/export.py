@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgecnn.cli.bundling import passes_option, run, weights_option
+from edgecnn.cli.bundling import passes_option, run, sign_option, weights_option
 from edgecnn.cli.options import (
     broken_option,
     data_option,
@@ -30,6 +30,7 @@ from edgecnn.cli.options import (
 @broken_option
 @click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")
 @passes_option
+@sign_option
 @out_option
 @force_option
 @json_option

@@ -145,6 +145,11 @@ out_option = click.option(
 
 force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
 
+signature_option = click.option(
+    "--require-signature", "public_key", metavar="PUBKEY", type=click.Path(path_type=Path),
+    help="Refuse a bundle that was not signed with the private half of this Ed25519 key (PEM).",
+)  # fmt: skip
+
 json_option = click.option(
     "--json",
     "as_json",

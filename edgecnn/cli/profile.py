@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgecnn.cli.options import json_option, print_json
+from edgecnn.cli.options import json_option, print_json, signature_option
 from edgecnn.errors import UntrustworthyError
 
 
@@ -21,8 +21,18 @@ from edgecnn.errors import UntrustworthyError
     "--target", default="local", show_default=True,
     help="local, or emulated:cortex-a53, -a72, -a76 or -a7, where instructions are counted and nothing is timed.",
 )  # fmt: skip
+@signature_option
 @json_option
-def command(path: Path, threads: int, batch: int, runs: int, pin: int | None, target: str, as_json: bool) -> None:
+def command(
+    path: Path,
+    threads: int,
+    batch: int,
+    runs: int,
+    pin: int | None,
+    target: str,
+    public_key: Path | None,
+    as_json: bool,
+) -> None:
     """Time a TFLite file operation by operation, by cutting it into models that end after each.
 
     Of a bundle it takes the TFLite file of the bundle's own recipe. The exit code is 3 when the machine throttled,
@@ -35,7 +45,9 @@ def command(path: Path, threads: int, batch: int, runs: int, pin: int | None, ta
     from edgecnn.report.emulated import operations_text
     from edgecnn.report.profile import text
     from edgecnn.runtime.bundle import open_bundle
+    from edgecnn.runtime.signature import require_signature
 
+    require_signature(path, public_key)
     if path.is_dir():
         path = path / open_bundle(path).artifact().file
     if target != LOCAL:

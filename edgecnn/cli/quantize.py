@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from edgecnn.cli.bundling import passes_option, run, split_names, weights_option
+from edgecnn.cli.bundling import passes_option, run, sign_option, split_names, weights_option
 from edgecnn.cli.made_for import check_target
 from edgecnn.cli.max_drop import float_options, way_to_layers
 from edgecnn.cli.options import (
@@ -80,6 +80,7 @@ class Calibration(click.ParamType):
     "cortex-a72, cortex-a76 (instructions, emulated), ssh://[USER@]HOST[:PORT], or auto: this machine.",
 )  # fmt: skip
 @qat_options
+@sign_option
 @out_option
 @force_option
 @json_option

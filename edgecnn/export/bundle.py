@@ -20,6 +20,7 @@ from edgecnn.quantize.recipe import Recipe
 from edgecnn.runtime.files import new_folder, write_bytes
 from edgecnn.runtime.made_for import MadeFor
 from edgecnn.runtime.manifest import Dataset, FileEntry, Manifest, Model, Sample
+from edgecnn.runtime.signature import Sign
 
 LABELS = "labels.txt"
 SAMPLE = "sample.npz"
@@ -39,12 +40,13 @@ def write_bundle(
     force: bool,
     say: Callable[[str], None],
     made_for: MadeFor | None = None,
+    sign: Sign | None = None,
 ) -> list[Judged]:
     """Make and judge ``orders`` and write those that pass as the bundle folder ``out``.
 
     The bundle's main file is the TFLite file of ``recipe`` (or the first format ordered, without TFLite). ``made_for``
-    says how ``orders`` were chosen. Raises CheckFailedError, and writes nothing, if the main file fails or is not the
-    one that was measured; OutputExistsError if ``out`` is there without ``force``.
+    says how ``orders`` were chosen, ``sign`` signs it all. Raises CheckFailedError, and writes nothing, if the main
+    file fails or is not the one that was measured; OutputExistsError if ``out`` is there without ``force``.
     """
     with new_folder(out, force) as folder:
         judged = judge(orders, source, folder, say)
@@ -56,6 +58,8 @@ def write_bundle(
         write_bytes(folder / LABELS, ("\n".join(source.dataset.classes) + "\n").encode())
         sample = _write_sample(folder / SAMPLE, source)
         _manifest(folder, judged, main, sample, source, made_for).save(folder)
+        if sign is not None:
+            sign(folder)
     return judged
 
 

@@ -89,7 +89,7 @@ def find_errors(bundle: Bundle, images: int, say: Callable[[str], None] = lambda
     if recipe == "float32":
         raise UsageError(f"{bundle.path} holds float32 files only; give a bundle that 'edgecnn quantize' wrote")
     entries = bundle.artifact(), bundle.artifact("float32")
-    contents = [(bundle.path / entry.file).read_bytes() for entry in entries]
+    contents = [bundle.content(entry) for entry in entries]
     files = [read(content) for content in contents]
     pairing = pair_layers(*files)
     if not pairing.pairs:

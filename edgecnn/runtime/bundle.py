@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -14,9 +14,13 @@ from edgecnn.errors import BadFileError, UnknownNameError, UsageError
 from edgecnn.runtime.artifact import check_same, open_artifact
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import Artifact, FileEntry, Manifest
+from edgecnn.runtime.proving import prove
 from edgecnn.runtime.runner import Runner
+from edgecnn.runtime.tflite_verifier import read_verified
 
 LABELS_LIMIT = 1 << 20  # bytes
+LABEL_LIMIT = 200  # characters
+SAMPLE_LIMIT = 1 << 28  # bytes of images
 
 # What zipfile, zlib and numpy raise for archives that are damaged or made to do harm.
 UNREADABLE = (
@@ -52,11 +56,18 @@ class Bundle:
         )
 
     def open(self, artifact: Artifact, threads: int = 1) -> Runner:
-        """A Runner of one of the bundle's artifacts; see open_artifact for the errors."""
+        """A Runner of one of the bundle's artifacts, once it was proven; see prove and open_artifact for the errors."""
         path = self.path / artifact.file
+        prove(path, artifact, self.manifest.input)
         runner = open_artifact(path, artifact, image=self.manifest.input, threads=threads)
         check_same(path, "number of classes", runner.classes, self.manifest.dataset.classes)
         return runner
+
+    def content(self, artifact: Artifact) -> bytes:
+        """The bytes of a TFLite file that was verified and proven. Raises BadFileError."""
+        path = self.path / artifact.file
+        prove(path, artifact, self.manifest.input)
+        return read_verified(path, artifact.sha256)
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
         """Test images uint8 [n, height, width, channels] and labels int64 [n] that came with the bundle.
@@ -92,6 +103,9 @@ def open_bundle(folder: Path) -> Bundle:
         labels = tuple(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError as error:
         raise BadFileError(f"{path} is not UTF-8 text ({error})") from error
+    for label in labels:
+        if not (label.isprintable() and 0 < len(label) <= LABEL_LIMIT):
+            raise BadFileError(f"{path}: a label is {label[:40]!r} (valid: 1 to {LABEL_LIMIT} printable characters)")
     if len(labels) != manifest.dataset.classes:
         raise BadFileError(f"{path} holds {len(labels)} labels, but dataset.classes is {manifest.dataset.classes}")
     return Bundle(folder, manifest, labels)
@@ -108,6 +122,8 @@ def find_artifact(path: Path) -> tuple[Bundle, Artifact]:
 
 def _verify(folder: Path, entry: Artifact | FileEntry) -> None:
     path = folder / entry.file
+    if path.is_symlink():
+        raise BadFileError(f"{path} is a link, which a bundle may not hold; copy the files themselves")
     if not path.is_file():
         raise BadFileError(f"{path} is listed in the manifest but is not there; copy the whole bundle again")
     size = path.stat().st_size
@@ -122,15 +138,17 @@ def _read_array(path: Path, name: str, dtype: np.dtype[np.generic], shape: tuple
 
     A small archive can unpack to any size, so no more than the expected bytes are ever read.
     """
-    expected = int(np.prod(shape)) * dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
+    if expected > SAMPLE_LIMIT:
+        raise BadFileError(f"{path}: array '{name}' has {expected} bytes, at most {SAMPLE_LIMIT} are allowed")
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-            content = io.BytesIO(member.read(expected + 65_536))
-        array: np.ndarray = np.load(content, allow_pickle=False)
+            version = np.lib.format.read_magic(member)
+            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
+            found = read(member)
+            if found != (shape, False, dtype):
+                there = f"{found[2]} {list(found[0])}"
+                raise BadFileError(f"{path}: array '{name}' is {there}, but the manifest says {dtype} {list(shape)}")
+            return np.frombuffer(member.read(expected), dtype).reshape(shape)
     except UNREADABLE as error:
         raise BadFileError(f"{path}: array '{name}' cannot be read: {error}; copy the bundle again") from error
-    if array.dtype != dtype or array.shape != shape:
-        raise BadFileError(
-            f"{path}: array '{name}' is {array.dtype} {list(array.shape)}, but the manifest says {dtype} {list(shape)}"
-        )
-    return array

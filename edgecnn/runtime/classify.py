@@ -44,7 +44,8 @@ def classify(runner: Runner, labels: Sequence[str], path: Path, k: int) -> Answe
     Raises BadPictureError for a file that cannot be read, BadFileError when the engine gives up or gives no numbers.
     """
     start = time.perf_counter()
-    loaded = picture.load(path, transparent=runner.input.channels in picture.TRANSPARENT)
+    with picture.quiet():
+        loaded = picture.load(path, transparent=runner.input.channels in picture.TRANSPARENT)
     decoded = time.perf_counter()
     tensor = prepare(picture.fit(loaded, runner.input.image)[None], runner.input)
     prepared = time.perf_counter()

@@ -23,9 +23,9 @@ from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, O
 from edgecnn.runtime.runner import Runner
 from edgecnn.runtime.slices import empty
 from edgecnn.runtime.tflite_file import read
+from edgecnn.runtime.tflite_verifier import read_verified
 
 INTERPRETERS = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tflite-runtime": ("tflite_runtime", "tflite-runtime")}
-SMALLEST = 64  # bytes; a FlatBuffer with one tensor is larger
 AMX_VARIABLE = "EDGECNN_AMX"
 
 _amx: str | None = None  # what XNNPACK found when it chose its kernels; it chooses once in a process
@@ -132,12 +132,9 @@ class LiteRTRunner(Runner):
                 f"{path} is dynamic_w8, whose per-channel weights {name} multiplies wrongly without a word; "
                 "run it with ai-edge-litert, or take the float32 or static_w8a8 file"
             )
-        with path.open("rb") as file:
-            head = file.read(SMALLEST)
-        if len(head) < SMALLEST or head[4:8] != b"TFL3":
-            raise BadFileError(f"{path} is not a TFLite file (no 'TFL3' mark); copy it again or give another file")
+        content = read_verified(path, None if entry is None else entry.sha256)
         try:
-            self._interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter = module.Interpreter(model_content=content, num_threads=threads)
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
             raise self._broken(error) from error

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ SCHEMA = 3
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 20  # bytes
 FILE_LIMIT = 1 << 30  # bytes
+TOTAL_LIMIT = 1 << 32  # bytes
+FILES_LIMIT = 256
 SYNTHETIC = "synthetic"
 SPLITS = ("train", SYNTHETIC)
 FORMATS = ("tflite", "torchscript", "onnx")
@@ -242,6 +245,9 @@ class Manifest:
         _check(self.schema == SCHEMA, f"schema is {self.schema}, but this edgecnn knows schema {SCHEMA}")
         _check(_is_utc(self.created), f"created is {self.created[:40]!r}, but must be UTC like 2026-01-31T12:00:00Z")
         names = [entry.file for entry in self.listed]
+        _check(len(names) <= FILES_LIMIT, f"artifacts and files list {len(names)} files (valid: up to {FILES_LIMIT})")
+        total = sum(entry.bytes for entry in self.listed)
+        _check(total <= TOTAL_LIMIT, f"artifacts and files have {total} bytes (valid: up to {TOTAL_LIMIT})")
         _check(len(names) == len(set(names)), "artifacts and files list a file twice")
         others = [entry.file for entry in self.files]
         _check(self.labels in others, f"labels is {self.labels[:60]!r}, which is not in files")
@@ -276,10 +282,15 @@ class Manifest:
         Raises BadFileError naming the file and the field.
         """
         path = folder / MANIFEST
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise BadFileError(f"{path} is a link or no plain file; copy the bundle itself")
         document = read_json(path, MANIFEST_LIMIT)
         version = document.get("schema") if isinstance(document, dict) else None
         if type(version) is int and version > SCHEMA:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
+        for text in _texts(document):
+            if not text.replace("\n", " ").isprintable():
+                raise BadFileError(f"{path}: a text holds what cannot be printed: {text[:40]!r}")
         if type(version) is int and version in (1, 2):
             document = _brought_up(document)
         try:
@@ -287,6 +298,19 @@ class Manifest:
         except BadFileError as error:
             raise BadFileError(f"{path}: {error}") from error
         return manifest
+
+
+def _texts(document: object) -> Iterator[str]:
+    """All texts in a JSON value of any depth, names of fields too: they are shown on terminals."""
+    ahead = [document]
+    while ahead:
+        value = ahead.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            ahead += value
+        elif isinstance(value, dict):
+            ahead += [*value, *value.values()]
 
 
 def _brought_up(document: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ becomes one line.
 from __future__ import annotations
 
 import io
+import os
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -93,10 +95,23 @@ def fit(picture: Image.Image, image: tuple[int, int, int]) -> np.ndarray:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within it, Pillow's warnings are dropped: what matters of them is an error here. All threads are affected."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
+    """Within it, Pillow's warnings and what its libraries write to standard error are dropped, in all threads.
+
+    What matters of it is an error anyway, and libtiff has a line for each bad row.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class _Timed(io.BufferedReader):

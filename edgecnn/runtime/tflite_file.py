@@ -102,7 +102,7 @@ def read(content: bytes) -> TFLiteFile:
     """What a .tflite file holds. Raises BadFileError for one that is damaged, foreign, or has nothing to run."""
     if len(content) >= LIMIT or content[4:8] != MARK:
         raise BadFileError(f"{len(content)} bytes are not a TFLite file (no 'TFL3' mark); give another file")
-    reader = _Reader(content)
+    reader = Reader(content)
     model = reader.table(0)
     codes = [_operation_name(each) for each in model.tables(1)]
     constant = [_has_values(each) for each in model.tables(4)]
@@ -123,7 +123,7 @@ def read(content: bytes) -> TFLiteFile:
     return file
 
 
-def _check(file: TFLiteFile, reader: _Reader) -> None:
+def _check(file: TFLiteFile, reader: Reader) -> None:
     used = [*file.inputs, *file.outputs, *(index for each in file.operations for index in each.outputs)]
     optional = [index for each in file.operations for index in each.inputs if index != -1]
     if any(not 0 <= index < len(file.tensors) for index in [*used, *optional]):
@@ -132,7 +132,7 @@ def _check(file: TFLiteFile, reader: _Reader) -> None:
         raise reader.broken("it has no operations, no input or no output")
 
 
-def _operation_name(code: _Table) -> str:
+def _operation_name(code: Table) -> str:
     # Codes from 127 on are in the second field; old files have only the first, of one byte.
     number = max(code.number(0, "b", 0), code.number(3, "i", 0))
     if number == CUSTOM:
@@ -140,11 +140,11 @@ def _operation_name(code: _Table) -> str:
     return NAMES[number] if 0 <= number < len(NAMES) else f"OPERATION_{number}"
 
 
-def _has_values(buffer: _Table) -> bool:
+def _has_values(buffer: Table) -> bool:
     return buffer.vector(0)[1] > 0 or buffer.number(1, "Q", 0) > 1  # the second: values behind the FlatBuffer
 
 
-def _tensor(table: _Table, constant: list[bool]) -> Tensor:
+def _tensor(table: Table, constant: list[bool]) -> Tensor:
     shape = table.integers(0)
     if len(shape) > HIGHEST_RANK:
         raise table.reader.broken(f"a tensor has rank {len(shape)}")
@@ -154,14 +154,14 @@ def _tensor(table: _Table, constant: list[bool]) -> Tensor:
     return Tensor(table.text(3), shape, dtype, -(-prod(max(0, each) for each in shape) * bits // 8), values, dynamic)
 
 
-def _pick(items: Sequence[Any], index: int, reader: _Reader) -> Any:
+def _pick(items: Sequence[Any], index: int, reader: Reader) -> Any:
     if index >= len(items):
         raise reader.broken("an index points past the end of its list")
     return items[index]
 
 
-class _Reader:
-    """The bytes of a file, read at checked positions, and not without end."""
+class Reader:
+    """The bytes of a file, read at checked positions, and not without end; tflite_tables.py reads through it too."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -178,9 +178,9 @@ class _Reader:
         value: int = struct.unpack_from("<" + form, self.content, position)[0]
         return value
 
-    def table(self, field: int) -> _Table:
+    def table(self, field: int) -> Table:
         """The table that the field at a position points to."""
-        return _Table(self, field + self.number("I", field))
+        return Table(self, field + self.number("I", field))
 
     def items(self, start: int, count: int, size: int) -> None:
         """Check that a list lies within the file, and count it."""
@@ -189,10 +189,10 @@ class _Reader:
             raise self.broken("its lists are longer than it is")
 
 
-class _Table:
+class Table:
     """A FlatBuffer table; a field is asked for by its number in the schema."""
 
-    def __init__(self, reader: _Reader, position: int) -> None:
+    def __init__(self, reader: Reader, position: int) -> None:
         self.reader, self.position = reader, position
         self._layout = position - reader.number("i", position)
         self._end = reader.number("H", self._layout)
@@ -222,7 +222,7 @@ class _Table:
         self.reader.items(start + 4, count, 4)
         return struct.unpack_from(f"<{count}i", self.reader.content, start + 4)
 
-    def tables(self, index: int) -> list[_Table]:
+    def tables(self, index: int) -> list[Table]:
         """A list of tables."""
         start, count = self.vector(index)
         self.reader.items(start + 4, count, 4)

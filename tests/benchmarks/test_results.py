@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 import edgecnn.measure.measurement as module
-from benchmarks import own_models, qat, selection, targets
+from benchmarks import fuzz, own_models, qat, selection, targets
 from benchmarks.suite import ACCURACY, BENCH, RESULTS, folder_name
 from benchmarks.summary import Row
 from edgecnn.measure.measurement import Session
@@ -26,6 +26,9 @@ def test_a_result_is_what_it_claims_to_be(path: Path) -> None:
     if path == selection.COMMITTED:
         rows = json.loads(path.read_text("utf-8"))
         assert rows and all({"model", "command", "validation_accuracy"} <= set(row) for row in rows)
+    elif path == fuzz.RESULTS:
+        rows = json.loads(path.read_text("utf-8"))
+        assert rows and all(sum(row["stages"].values()) == row["next"] for row in rows)
     elif path in RECORDS:
         document = json.loads(path.read_text("utf-8"))
         rows = document if isinstance(document, list) else document["rows"]

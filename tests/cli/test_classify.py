@@ -144,3 +144,13 @@ def test_scores_that_are_no_numbers_are_refused(folder: Path, pictures: Path, ca
     assert main(["classify", str(folder / FLOAT_FILE), str(pictures)]) == 2
     (line,) = lines_of(capfd)[1]
     assert "scores that are no finite numbers" in line
+
+
+def test_what_a_decoder_says_of_each_bad_row_is_not_printed(folder: Path, pictures: Path, capfd) -> None:
+    """libtiff writes to standard error by itself, past Python."""
+    rows = ROOT / "tests" / "benchmarks" / "found"
+    (bad,) = rows.glob("*.fax.tiff.image")
+    assert main(["classify", str(folder), str(bad)]) == 2
+    out, err = lines_of(capfd)
+    assert out == []
+    assert len(err) == 1 and err[0].startswith(f"edgecnn: error: {bad}: ")

@@ -84,8 +84,17 @@ def test_the_sample_holds_at_most_a_thousand_images(tmp_path, monkeypatch):
     assert (len(images), len(labels)) == (30, 30)
 
 
-def written(out, *orders, recipe=STATIC_W8A8, force=False):
-    return write_bundle(orders, recipe, nets.source("lenet"), out, force=force, say=lambda line: None)
+def written(out, *orders, recipe=STATIC_W8A8, force=False, sign=None):
+    return write_bundle(orders, recipe, nets.source("lenet"), out, force=force, say=lambda line: None, sign=sign)
+
+
+def test_a_bundle_is_signed_when_it_is_whole(tmp_path):
+    manifests = []
+    written(
+        tmp_path / "b", Order("torchscript", FLOAT32), recipe=FLOAT32,
+        sign=lambda folder: manifests.append((folder / "manifest.json").read_bytes()),
+    )  # fmt: skip
+    assert manifests == [(tmp_path / "b" / "manifest.json").read_bytes()]
 
 
 @pytest.mark.usefixtures("stored_conversions")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,8 +77,8 @@ def test_labels_must_fit_the_classes(folder: Path) -> None:
         ({"images": np.zeros((50, 4, 4, 1), np.uint8), "labels": np.zeros(50, np.int64)}, "'images' is uint8"),
         ({"images": np.zeros((50, 4, 4, 3), np.uint8), "labels": np.zeros(50, np.int32)}, "'labels' is int32"),
         ({"images": np.zeros((50, 4, 4, 3), np.uint8), "labels": np.full(50, 3)}, "outside the 3 classes"),
-        ({"images": np.array([print], object), "labels": np.zeros(50, np.int64)}, "'images' cannot be read"),
-        ({"images": np.zeros(10**7, np.uint8), "labels": np.zeros(50, np.int64)}, "'images' cannot be read"),
+        ({"images": np.array([print], object), "labels": np.zeros(50, np.int64)}, "'images' is object"),
+        ({"images": np.zeros(10**7, np.uint8), "labels": np.zeros(50, np.int64)}, r"'images' is uint8 \[10000000\]"),
     ],
     ids=["missing", "shape", "type", "range", "pickle", "bomb"],
 )
@@ -92,7 +95,7 @@ def test_a_header_that_claims_a_huge_array_is_refused(folder: Path) -> None:
     with zipfile.ZipFile(folder / "sample.npz", "w") as archive:
         archive.writestr("images.npy", head.getvalue() + b"x")
     relist(folder)
-    with pytest.raises(BadFileError, match="'images' cannot be read"):
+    with pytest.raises(BadFileError, match=r"array 'images' is uint8 \[1000000000000000000\], but"):
         open_bundle(folder).sample()
 
 
@@ -118,4 +121,96 @@ def test_the_image_size_is_checked_against_the_file(folder: Path) -> None:
     relist(folder)
     bundle = open_bundle(folder)
     with pytest.raises(BadFileError, match=r"input image is \(2, 8, 3\) in the file, .* \(4, 4, 3\)"):
+        bundle.open(bundle.artifact())
+
+
+def elsewhere(folder: Path) -> None:
+    (folder / INT8_FILE).rename(folder.parent / "x")
+    (folder / INT8_FILE).symlink_to(folder.parent / "x")
+
+
+def linked_manifest(folder: Path) -> None:
+    (folder / "manifest.json").rename(folder.parent / "m")
+    (folder / "manifest.json").symlink_to(folder.parent / "m")
+
+
+def waiting_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+
+
+def waiting_file(folder: Path) -> None:
+    (folder / INT8_FILE).unlink()
+    os.mkfifo(folder / INT8_FILE)
+
+
+def commanding_label(folder: Path) -> None:
+    (folder / "labels.txt").write_text("ant\n\x1b[2Jbee\ncat\n")
+    relist(folder)
+
+
+def long_label(folder: Path) -> None:
+    (folder / "labels.txt").write_text(f"ant\n{'b' * 300}\ncat\n")
+    relist(folder)
+
+
+def deep_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"schema": ' + "[" * 900 + "]" * 900 + "}")
+
+
+def rewrite(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    def harm(folder: Path) -> None:
+        document = json.loads((folder / "manifest.json").read_text())
+        change(document)
+        (folder / "manifest.json").write_text(json.dumps(document))
+
+    return harm
+
+
+def many_files(document: Any) -> None:
+    document["files"] += [document["files"][0] | {"file": f"f{number}"} for number in range(300)]
+
+
+def enormous_files(document: Any) -> None:
+    document["files"] += [document["files"][0] | {"file": f"f{number}", "bytes": 1 << 30} for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (elsewhere, f"{INT8_FILE} is a link, which a bundle may not hold"),
+        (linked_manifest, "manifest.json is a link or no plain file"),
+        (waiting_manifest, "manifest.json is a link or no plain file"),
+        (deep_manifest, "manifest.json: artifacts is missing|is not a known field|is missing"),
+        (waiting_file, f"{INT8_FILE} is listed in the manifest but is not there"),
+        (commanding_label, r"labels\.txt: a label is '\\x1b\[2Jbee'"),
+        (long_label, "valid: 1 to 200 printable characters"),
+        (rewrite(lambda each: each["dataset"].update(note="\x1b]0;")), "a text holds what cannot be printed"),
+        (rewrite(lambda each: each["tools"].update({"\x07": "1"})), "a text holds what cannot be printed"),
+        (rewrite(lambda each: each["artifacts"][0].update(file="../b/x.tflite")), "must be the plain name of a file"),
+        (rewrite(lambda each: each["artifacts"][0].update(file="/etc/passwd")), "must be the plain name of a file"),
+        (rewrite(many_files), "list 304 files \\(valid: up to 256\\)"),
+        (rewrite(enormous_files), "bytes \\(valid: up to 4294967296\\)"),
+    ],
+)
+def test_a_bundle_made_to_do_harm_is_refused_in_one_line(folder: Path, harm: Callable, reason: str) -> None:
+    harm(folder)
+    with pytest.raises(BadFileError, match=reason) as caught:
+        open_bundle(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sample_of_more_memory_than_allowed_is_not_unpacked(folder: Path) -> None:
+    rewrite(lambda document: document["sample"].update(images=100_000))(folder)
+    rewrite(lambda document: document["input"].update(height=4096, width=4096))(folder)
+    with pytest.raises(BadFileError, match="has 5033164800000 bytes, at most 268435456 are allowed"):
+        open_bundle(folder).sample()
+
+
+def test_a_file_of_other_classes_than_the_manifest_says_is_refused(folder: Path) -> None:
+    rewrite(lambda document: document["dataset"].update(classes=2))(folder)
+    (folder / "labels.txt").write_text("ant\nbee\n")
+    relist(folder)
+    bundle = open_bundle(folder)
+    with pytest.raises(BadFileError, match="number of classes is 3 in the file, but its manifest says 2"):
         bundle.open(bundle.artifact())

@@ -14,6 +14,7 @@ from edgecnn.errors import BadFileError, EdgeCNNError, MissingExtraError, UsageE
 from edgecnn.runtime import litert
 from edgecnn.runtime.artifact import open_artifact
 from edgecnn.runtime.classify import predict
+from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import Artifact, Image, InputTensor
 from edgecnn.runtime.preprocess import InputSpec, OutputSpec, prepare
 from tests import tiny_artifacts
@@ -165,7 +166,7 @@ def test_a_missing_engine_says_what_to_install(
 
 def entry(path: Path, format: str, engine: str | None = None, input: InputTensor | None = None) -> Artifact:
     tensor = InputTensor("NCHW") if input is None else input
-    return Artifact(path.name, format, "float32", 1, "0" * 64, tensor, OutputSpec(), engine=engine)
+    return Artifact(path.name, format, "float32", 1, sha256(path), tensor, OutputSpec(), engine=engine)
 
 
 def test_an_entry_that_does_not_fit_the_file_names_the_field(tmp_path: Path) -> None:
