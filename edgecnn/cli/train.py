@@ -78,7 +78,7 @@ def command(
     On several GPUs: torchrun --nproc-per-node N -m edgecnn train ...
     """
     from edgecnn import models
-    from edgecnn.cli.bundling import normalization_from
+    from edgecnn.cli.sources import normalization_from
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
