@@ -56,7 +56,7 @@ def learn_ranges(graph_module: nn.Module) -> None:
             assert isinstance(part, LearnedQuantizer)
             part.scale = nn.Parameter(part.low.new_tensor(affine.scale))
             part.register_buffer("zero_point", part.low.new_tensor(float(affine.zero_point)))
-        elif isinstance(part, QuantizedConv2d | QuantizedLinear):
+        elif isinstance(part, QuantizedConv2d | QuantizedLinear) and part.weight.requires_grad:
             part.steps = nn.Parameter(_first_steps(part))
 
 

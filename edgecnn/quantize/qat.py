@@ -133,10 +133,13 @@ class Trained:
         graph_module = insert_quantizers(plain, self.recipe, float_layers)
         learned = self.header.quantization.get("ranges") == LEARNED
         for name, tensor in graph_module.state_dict().items():
-            if name not in done and (learned or not name.endswith(_SCALES)):
+            of_weights = name.endswith(_SCALES)
+            if name not in done and (learned or not of_weights):
                 if name not in self.tensors:
                     raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}'")
-                tensor.copy_(self.tensors[name])
+                kept = self.tensors[name]
+                # Filters over groups of columns are all filters for the first pixel, then all for the next.
+                tensor.copy_(kept.repeat(len(tensor) // len(kept)) if of_weights else kept)
         make_room_for_biases(graph_module)
         set_mode(graph_module, Mode.SIMULATE)
         return graph_module

@@ -217,7 +217,7 @@ class _QuantizedWeight(nn.Module):
     exported_weight: Tensor
     mode: Mode = Mode.OBSERVE
     weight_bits: int = BITS
-    steps: Tensor | None = None
+    steps: Tensor | None
 
     @classmethod
     def adopt(cls, layer: nn.Module) -> Self:
@@ -225,6 +225,7 @@ class _QuantizedWeight(nn.Module):
         layer.__class__ = cls
         assert isinstance(layer, cls)
         layer.register_buffer("smallest_scales", torch.zeros(len(layer.weight)))
+        layer.register_parameter("steps", None)
         return layer
 
     def set_mode(self, mode: Mode) -> None:
