@@ -31,7 +31,7 @@ _OPTIONS = (
     click.option(
         "--ranges",
         type=click.Choice(["following", "learned"]),
-        help="Of --qat: 'following' the batches, frozen half way; 'learned' with the weights (LSQ). Default: following.",
+        help="Of --qat: 'following' the batches, frozen half way; 'learned' like weights (LSQ). Default: following.",
     ),
     click.option("--precision", help="Of --qat: float32 or bfloat16. Default: float32."),
     click.option("--compile", "compiled", is_flag=True, default=None, help="Of --qat: much faster in long runs."),

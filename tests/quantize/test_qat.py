@@ -165,7 +165,7 @@ def test_the_graph_has_exactly_the_trained_weights_and_ranges_and_scores_what_tr
             assert part.affine() == kept.affine()
 
 
-@pytest.mark.parametrize("quantized", (STATIC_W8A8, STATIC_W4A8), ids=lambda each: each.name)
+@pytest.mark.parametrize("quantized", [STATIC_W8A8, STATIC_W4A8], ids=lambda each: each.name)
 def test_learned_scales_are_those_of_the_graph_and_only_they_move(tmp_path: Path, quantized: Recipe) -> None:
     result = trained(tmp_path, quantized=quantized, ranges=qat.LEARNED)
     model, header = floats()
