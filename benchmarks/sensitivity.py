@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.committed import Results, Row
 from edgecnn import models
 from edgecnn.cli.max_drop import document
 from edgecnn.data import registry
@@ -29,9 +27,7 @@ from edgecnn.export.mixed import searching
 from edgecnn.export.source import Source, find_weights
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.report.table import table
-from edgecnn.runtime.files import write_bytes
 
-COMMITTED = Path(__file__).parent / "results" / "sensitivity.json"
 CALIBRATION = 512
 BOUNDS = (0.3, 0.1, 0.0)
 UNBALANCED = "resnet8, unbalanced"
@@ -40,8 +36,6 @@ DOUBLINGS = 6.0  # a channel is scaled by up to so many, up or down
 HEADERS = (
     "model", "at most", "int8 throughout drops", "float32 layers", "drops", "bytes", "latency",
 )  # fmt: skip
-
-Row = dict[str, Any]
 
 
 def unbalance(model: nn.Module, pairs: Sequence[tuple[str, str]], doublings: float = DOUBLINGS) -> nn.Module:
@@ -66,7 +60,7 @@ def measure(name: str, data: str, bounds: Sequence[float]) -> list[Row]:
     if name == UNBALANCED:
         source = replace(source, model=unbalance(source.model, SCALED))
     with searching(Order("tflite", STATIC_W8A8), source, lambda line: print(line, file=sys.stderr)) as search:
-        return [{"model": name, "data": data, "result": document(search.within(bound))} for bound in bounds]
+        return [{"model": name, "bound": bound, "result": document(search.within(bound))} for bound in bounds]
 
 
 def text(rows: Sequence[Row]) -> str:
@@ -96,26 +90,22 @@ def _drop(effect: Row) -> str:
     return f"{effect['drop_points']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
+RESULTS = Results("sensitivity.json", ("model", "bound"), text)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     names = [*models.names(), UNBALANCED]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sensitivity", description="Layers that stay float32.")
-    parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--record", action="store_true")
     parser.add_argument("--model", nargs="+", default=names, choices=names)
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--bound", nargs="+", type=float, default=BOUNDS, metavar="POINTS")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(words)
-    rows: list[Row] = json.loads(COMMITTED.read_text()) if COMMITTED.exists() else []
-    for name in options.model if options.measure else ():
-        rows = [row for row in rows if row["model"] != name] + measure(name, options.data, options.bound)
-        rows.sort(key=lambda row: names.index(row["model"]))
-        if options.record:
-            write_bytes(COMMITTED, json.dumps(rows).encode() + b"\n")
-    wanted = [row for row in rows if row["model"] in options.model]
-    print(json.dumps(wanted, indent=2) if options.json else text(wanted))
-    return 0
+
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for name in options.model:
+            yield from measure(name, options.data, options.bound)
+
+    return RESULTS.main(parser, rows, words)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""What each part of training under quantization brings: ``python -m benchmarks.ablations.qat [--train FOLDER]``.
+"""What each part of training under quantization brings: ``python -m benchmarks.ablations.qat [--measure]``.
 
-Without ``--train`` prints the committed results. With it, trains float weights into FOLDER as the shipped ones were,
-but with a tenth of the training images held out (once; weights that are there are taken), and from them each variant
-with each seed under quantization, and scores the simulations on the images held out. ``--record`` commits the results.
+Shows the committed results, or makes them: trains float weights below ``--runs`` as the shipped ones were, but with a
+tenth of the training images held out (weights that are there are taken), and from them each variant with each seed
+under quantization, and scores the simulations on the images held out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
 import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.committed import Results, Row
 from edgecnn import checkpoint
 from edgecnn.data import registry
 from edgecnn.data.dataset import Split, hold_out
@@ -33,10 +34,8 @@ from edgecnn.export.source import Source
 from edgecnn.quantize import passes, qat
 from edgecnn.quantize.recipe import STATIC_W8A8, parse
 from edgecnn.report.table import table
-from edgecnn.runtime.files import write_bytes
 from edgecnn.train import WEIGHTS
 
-COMMITTED = Path(__file__).parent.parent / "results" / "ablations_qat.json"
 HELD_OUT = 0.1
 CALIBRATION = 512
 AT_ONCE = 500
@@ -52,24 +51,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 HEADERS = ("model", "recipe", "variant", "seeds", "change, points: mean (lowest to highest)", "change of the NLL: mean")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One training: accuracies are shares of the images held out, ``nll`` is their mean cross-entropy."""
-
-    model: str
-    recipe: str
-    variant: str
-    seed: int
-    images: int
-    float_accuracy: float
-    float_nll: float
-    accuracy: float
-    nll: float
-    seconds: float
-
-
 def run(model: str, recipe: str, variant: str, seed: int, folder: Path) -> Row:
-    """Train one variant below ``folder``, and score it."""
+    """Train one variant below ``folder``, and score it on ``images`` held out.
+
+    Accuracies are shares, ``nll`` is the mean cross-entropy, in nats, ``seconds`` is what training took.
+    """
     path = _float_weights(model, folder)
     network, header = checkpoint.load_model(path, model)
     data = registry.load("cifar10")
@@ -87,7 +73,11 @@ def run(model: str, recipe: str, variant: str, seed: int, folder: Path) -> Row:
             rewrites=passes.defaults(parse(recipe)), quantized=parse(recipe), ranges=ranges, force=True,
         )  # fmt: skip
     before, after = _score(network, held), _score(trained.graph(network, trained.rewrites), held)
-    return Row(model, recipe, variant, seed, len(held), *before, *after, trained.header.training["seconds"])
+    return {
+        "model": model, "recipe": recipe, "variant": variant, "seed": seed, "images": len(held),
+        "float_accuracy": before[0], "float_nll": before[1], "accuracy": after[0], "nll": after[1],
+        "seconds": trained.header.training["seconds"],
+    }  # fmt: skip
 
 
 def _float_weights(model: str, folder: Path) -> Path:
@@ -111,10 +101,11 @@ def _score(network: nn.Module, split: Split) -> tuple[float, float]:
     return float((found.argmax(1) == wanted).float().mean()), float(cross_entropy(found, wanted))
 
 
-def text(rows: Sequence[dict[str, Any]]) -> str:
+def text(rows: Sequence[Row]) -> str:
     """A line for each model, recipe and variant."""
     cells = []
-    for key in dict.fromkeys((row["model"], row["recipe"], row["variant"]) for row in rows):
+    ordered = sorted(rows, key=lambda row: (row["model"], row["recipe"], list(VARIANTS).index(row["variant"])))
+    for key in dict.fromkeys((row["model"], row["recipe"], row["variant"]) for row in ordered):
         mine = [row for row in rows if (row["model"], row["recipe"], row["variant"]) == key]
         changes = [100 * (row["accuracy"] - row["float_accuracy"]) for row in mine]
         losses = [row["nll"] - row["float_nll"] for row in mine]
@@ -123,34 +114,23 @@ def text(rows: Sequence[dict[str, Any]]) -> str:
     return table(HEADERS, cells, "lllrrr")
 
 
+RESULTS = Results("ablations_qat.json", ("model", "recipe", "variant", "seed"), text)
+
+
 def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations.qat", description="Variants of QAT.")
-    parser.add_argument("--train", type=Path, metavar="FOLDER")
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/ablations"))
     parser.add_argument("--model", nargs="+", default=["mod_cnn"])
-    parser.add_argument("--recipe", default=STATIC_W8A8.name)
+    parser.add_argument("--recipe", nargs="+", default=[STATIC_W8A8.name])
     parser.add_argument("--variant", nargs="+", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
-    parser.add_argument("--record", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(words)
-    rows: list[dict[str, Any]] = json.loads(COMMITTED.read_text()) if COMMITTED.exists() else []
-    wanted = [
-        (model, options.recipe, variant, seed)
-        for model in options.model for variant in options.variant for seed in options.seed
-    ]  # fmt: skip
-    for each in wanted if options.train is not None else ():
-        row = asdict(run(*each, options.train))
-        rows = [known for known in rows if _key(known) != each] + [row]
-        rows.sort(key=lambda known: (known["model"], known["recipe"], list(VARIANTS).index(known["variant"])))
-        if options.record:
-            write_bytes(COMMITTED, json.dumps(rows, indent=2).encode() + b"\n")
-    print(json.dumps(rows, indent=2) if options.json else text(rows))
-    return 0
 
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        wanted = itertools.product(options.model, options.recipe, options.variant, options.seed)
+        return (run(*each, options.runs) for each in wanted)
 
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["model"], row["recipe"], row["variant"], row["seed"]
+    return RESULTS.main(parser, rows, words)
 
 
 if __name__ == "__main__":

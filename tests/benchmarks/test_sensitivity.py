@@ -15,7 +15,7 @@ def row(model: str, floats: list[str], **more: Any) -> dict[str, Any]:
         "proven": {"drop_points": 0.1, "interval_points": [-0.2, 0.4]},
         "int8_throughout": {"drop_points": 2.0, "interval_points": [1.5, 2.5], "bytes": 200},
     } | more  # fmt: skip
-    return {"model": model, "data": "cifar10", "result": result}
+    return {"model": model, "bound": 0.3, "result": result}
 
 
 def test_a_line_says_what_stayed_float32_what_that_saves_and_what_it_costs() -> None:
