@@ -31,6 +31,7 @@ import edgecnn
 from edgecnn import models
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.models import ModelArguments, Normalization
+from edgecnn.models.widths import Widths, resize, widths_from_json
 from edgecnn.runtime.files import write_bytes
 
 _HEADER_KEY = "edgecnn"
@@ -59,7 +60,8 @@ class Header:
     ``recipe`` are the training settings, ``metrics`` what was measured (accuracies are fractions of
     ``test_images`` or ``validation_images``), ``training`` the machine, the seconds it took and the epoch reached.
     ``normalization`` is the input normalization that the architecture was trained with, None for edgecnn's own.
-    ``quantization`` says what weights were trained to be quantized for, and is empty for float weights.
+    ``quantization`` says what weights were trained to be quantized for, and is empty for float weights. ``widths`` are
+    the channels of those layers that were pruned, and empty for a whole network.
     """
 
     model: str
@@ -75,6 +77,7 @@ class Header:
     format: int = _FORMAT
     normalization: Normalization | None = None
     quantization: dict[str, Any] = field(default_factory=dict)
+    widths: Widths = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -82,6 +85,8 @@ class Header:
         del value["normalization"]  # absent where there is none, as in files that are older than it
         if self.normalization is not None:
             value["normalization"] = self.normalization.to_json()
+        if not self.widths:
+            del value["widths"]
         return json.dumps(value, sort_keys=True, allow_nan=False)
 
     @classmethod
@@ -95,6 +100,7 @@ class Header:
                 value["classes"] = tuple(value["classes"])
                 if value.get("normalization") is not None:
                     value["normalization"] = Normalization.from_json(value["normalization"])
+                value["widths"] = widths_from_json(value.get("widths", {}))
                 return cls(**value)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise BadFileError(f"{path} has a header that edgecnn did not write ({error!r})") from error
@@ -167,7 +173,7 @@ def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module
     if expected_model is None and models.runs_code(header.model):
         raise UsageError(f"{path} holds weights of '{header.model}', which is code; name it with --model to let it run")
     if expected_model is not None and expected_model != header.model:
-        named = models.create(expected_model, header.arguments, header.normalization)
+        named = _build(expected_model, header, path)
         # Said by the first tensor that differs, where one does.
         fit(named, tensors, f"{path} (weights of '{header.model}')")
         if not (models.runs_code(expected_model) and models.runs_code(header.model)):
@@ -175,9 +181,18 @@ def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module
                 f"{path} holds weights of '{header.model}', not of '{expected_model}'; choose --model '{header.model}'"
             )
         return named.eval(), replace(header, model=expected_model)  # the same code, from another folder
-    model = models.create(header.model, header.arguments, header.normalization)
+    model = _build(header.model, header, path)
     fit(model, tensors, path)
     return model.eval(), header
+
+
+def _build(name: str, header: Header, path: Path) -> nn.Module:
+    """The architecture, with layers as narrow as the header says. Raises BadFileError for what it cannot be."""
+    model = models.create(name, header.arguments, header.normalization)
+    try:
+        return resize(model, header.widths, header.arguments)
+    except UsageError as error:
+        raise BadFileError(f"{path} does not fit '{name}': {error}") from error
 
 
 def has_header(path: Path) -> bool:

@@ -1,0 +1,223 @@
+"""Cutting and training by turns, until the network is as narrow as planned.
+
+How many channels each layer keeps is decided before anything is trained (``search``); which ones, at the beginning of
+each step, by what the training so far made of them. Each step is a training run of its own in a folder of its own, in
+which part of the loss is what the unpruned network says of the same images.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
+from edgecnn.data.augment import Augmentation
+from edgecnn.data.dataset import DataSet, Split, hold_out, sample
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.models.widths import widths_of
+from edgecnn.prune import importance, plan, search
+from edgecnn.prune.groups import Channels, narrower
+from edgecnn.prune.search import Measure, Plan
+from edgecnn.prune.target import Target
+from edgecnn.runtime.files import refuse_existing, write_bytes
+from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, Task, TrainRecipe, run
+from edgecnn.train.folder import RunFolder
+
+PLAN = "plan.json"
+HOLD_OUT_SEED = 0  # as train.loop has it
+IMAGES_SEED = 3
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What is asked for: ``target`` in ``steps``, channels chosen by ``importance`` in multiples of ``multiple``.
+
+    Raises UnknownNameError for an importance that is none, UsageError for numbers below 1.
+    """
+
+    target: Target
+    importance: str = importance.L2
+    steps: int = 3
+    multiple: int = plan.MULTIPLE
+
+    def __post_init__(self) -> None:
+        importance.check(self.importance)
+        for name in ("steps", "multiple"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}, but must be 1 or more")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"target": str(self.target)}
+
+
+def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> TrainRecipe:
+    """The settings of a step's training for float weights with this ``header``; ``changes`` override.
+
+    Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
+    ``mirrorable``. Raises UsageError, naming the setting, for a value that makes no training.
+    """
+    before = header.recipe
+    known = "augmentation" in before
+    recipe = TrainRecipe(
+        epochs=10,
+        learning_rate=0.05,
+        warmup_epochs=0.5,
+        label_smoothing=before.get("label_smoothing", 0.0),
+        distillation=0.5,
+        augmentation=Augmentation(**before["augmentation"]) if known else Augmentation(flip=mirrorable),
+    )
+    return replace(recipe, **changes)
+
+
+def prune(
+    model: nn.Module,
+    header: Header,
+    data: DataSet,
+    pruning: Pruning,
+    recipe: TrainRecipe,
+    out: Path,
+    *,
+    measure: Measure | None,
+    say: Callable[[str], None],
+    device: str = "auto",
+    resume: bool = False,
+    force: bool = False,
+    command: str = "",
+) -> tuple[Header, Plan]:
+    """Prune float ``model``, which has ``header``, and write weights, a plan and a run for each step into ``out``.
+
+    ``measure`` says what a network costs, for a target that only a file can tell; ``say`` hears of what is done. Gives
+    the header of the weights and the plan. The rest, and what is raised, is as in ``edgecnn.train.train``.
+    """
+    _check_validation(header, data, recipe)
+    work = _Work(model, header, data, pruning, recipe, out)
+    found = work.start(resume, force, measure, say)
+    network, seconds = model, 0.0
+    for number, sizes in enumerate(found.steps, 1):
+        say(f"step {number} of {pruning.steps}: {work.shape.macs(sizes) / work.shape.macs(work.shape.whole):.1%} of "
+            "the MACs")  # fmt: skip
+        network, last = work.step(number, sizes, network, device, resume, command)
+        seconds += last.training["seconds"]
+    training = last.training | {"seconds": round(seconds, 1), "epochs": recipe.epochs * pruning.steps}
+    done = replace(last, training=training)
+    checkpoint.save(out / WEIGHTS, done, network.state_dict())
+    return done, found
+
+
+class _Work:
+    """What all steps share."""
+
+    def __init__(
+        self, model: nn.Module, header: Header, data: DataSet, pruning: Pruning, recipe: TrainRecipe, out: Path
+    ) -> None:
+        self.model, self.header, self.data, self.pruning = model, header, data, pruning
+        self.recipe, self.out = recipe, out
+        self.channels = Channels(model, header.arguments)
+        self.shape = plan.shape_of(model, header.arguments, self.channels.groups)
+        self.settings = pruning.to_json() | {"float_weights": checkpoint.digest(model)}
+
+    def start(self, resume: bool, force: bool, measure: Measure | None, say: Callable[[str], None]) -> Plan:
+        """The plan: that of the run that is resumed, or a new one, which is written down."""
+        path = self.out / PLAN
+        if resume:
+            return self._read(path)
+        for name in (PLAN, WEIGHTS):
+            refuse_existing(self.out / name, force)
+        RunFolder(self.out).prove_writable()
+        for folder in self.out.glob("step-*"):
+            for name in (WEIGHTS, CHECKPOINT, CURVE):
+                refuse_existing(folder / name, force)
+                (folder / name).unlink(missing_ok=True)  # of a run that this one replaces
+        path.unlink(missing_ok=True)
+        (self.out / WEIGHTS).unlink(missing_ok=True)
+        scores = importance.scores(self.channels, self.pruning.importance, self._images())
+        whole = plan.Path.of(self.shape, scores, self.pruning.target.kind, self.pruning.multiple)
+
+        def cut(sizes: plan.Sizes) -> nn.Module:
+            return Channels(self.model, self.header.arguments).cut(sizes, scores).eval()
+
+        found = search.find(whole, self.pruning.target, self.pruning.steps, cut, measure, say)
+        write_bytes(path, json.dumps({"settings": self.settings} | found.to_json(), indent=1).encode())
+        return found
+
+    def step(
+        self, number: int, sizes: plan.Sizes, before: nn.Module, device: str, resume: bool, command: str
+    ) -> tuple[nn.Module, Header]:
+        """The network after a step, which is made, gone on with, or there already."""
+        folder = self.out / f"step-{number}"
+        arguments, start = self.header.arguments, self._header(number, sizes, command)
+
+        def build() -> nn.Module:
+            channels = Channels(before, arguments)
+            return channels.cut(sizes, importance.scores(channels, self.pruning.importance, self._images()))
+
+        if resume and (folder / WEIGHTS).exists():
+            there = checkpoint.load(folder / WEIGHTS)[0].recipe
+            for name in sorted(there.keys() | start.recipe.keys()):
+                if there.get(name) != start.recipe.get(name):
+                    raise UsageError(
+                        f"cannot resume {folder}: its {name.replace('_', ' ')} is {there.get(name)}, this run's is "
+                        f"{start.recipe.get(name)}; use the same options"
+                    )
+        else:
+            task = Task(start, build, teacher=self.model)
+            go_on = resume and (folder / CHECKPOINT).exists()
+            run(task, self.data, self.recipe, folder, device=device, resume=go_on, force=True)
+        return checkpoint.load_model(folder / WEIGHTS, self.header.model)
+
+    def _header(self, number: int, sizes: plan.Sizes, command: str) -> Header:
+        whole = widths_of(self.model)
+        narrow = narrower(whole, self.channels.groups, sizes)
+        changed = {name: pair for name, pair in narrow.items() if pair != whole[name]}
+        header = self.header
+        return Header(
+            header.model, header.arguments, self.data.name, self.data.classes,
+            self.recipe.to_json() | {"pruning": self.settings | {"step": number}},
+            normalization=header.normalization, widths=header.widths | changed, command=command,
+        )  # fmt: skip
+
+    def _images(self) -> Split:
+        """Training images that importance is read from."""
+        held = self.recipe.validation
+        train = hold_out(self.data.train, held, HOLD_OUT_SEED)[0] if held > 0 else self.data.train
+        return sample(train, importance.TAYLOR_IMAGES, IMAGES_SEED)
+
+    def _read(self, path: Path) -> Plan:
+        try:
+            value = json.loads(path.read_text("utf-8"))
+            found, there = Plan.from_json(value), dict(value["settings"])
+        except FileNotFoundError as error:
+            raise BadFileError(f"nothing to resume: {path} does not exist; run without --resume") from error
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise BadFileError(f"{path} is no plan that 'edgecnn prune' wrote ({error!r}); start again") from error
+        for name in sorted(there.keys() | self.settings.keys()):
+            if there.get(name) != self.settings.get(name):
+                raise UsageError(
+                    f"cannot resume {path.parent}: its {name.replace('_', ' ')} is {there.get(name)}, this run's is "
+                    f"{self.settings.get(name)}; use the same options"
+                )
+        whole, sizes = self.shape.whole, self.shape.whole
+        for step in found.steps:
+            if step.keys() != whole.keys() or any(step[name] > sizes[name] for name in step):
+                raise BadFileError(f"{path} is no plan for '{self.header.model}'; start again with --force")
+            sizes = step
+        if len(found.steps) != self.pruning.steps:
+            raise BadFileError(f"{path} has {len(found.steps)} steps, not {self.pruning.steps}; start again with --force")
+        return found
+
+
+def _check_validation(header: Header, data: DataSet, recipe: TrainRecipe) -> None:
+    """Raise UsageError if images would be held out that the unpruned network was trained on."""
+    before = header.recipe.get("validation", 0.0)
+    if header.dataset == data.name and recipe.validation > before:
+        raise UsageError(
+            f"--validation {recipe.validation} holds out images that the unpruned weights were trained on, which held "
+            f"out {before}; give no more than that, or prune weights of 'edgecnn train --validation'"
+        )
