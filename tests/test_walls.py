@@ -32,9 +32,10 @@ HOUSE = {
     "train": DEVICE | {"data", "models", "quantize.recipe", "checkpoint", "evaluate"},
 }
 HOUSE["quantize"] = HOUSE["train"] | {"train"}
+HOUSE["prune"] = HOUSE["train"] | {"train"}
 HOUSE["export"] = HOUSE["quantize"] | {"quantize"}
 HOUSE["report"] = {"errors", "measure"}
-HOUSE["cli"] = HOUSE["export"] | {"deploy", "export", "report"}
+HOUSE["cli"] = HOUSE["export"] | {"deploy", "export", "prune", "report"}
 HOUSE["__main__"] = {"cli"}
 HOUSE["__init__"] = set()
 

@@ -42,6 +42,7 @@ class Verb:
 
 VERBS = {
     "train": Verb("edgecnn.cli.train:command", "Train a model and save its weights."),
+    "prune": Verb("edgecnn.cli.prune:command", "Take channels out of a trained model and train on what is left."),
     "quantize": Verb("edgecnn.cli.quantize:command", "Quantize a trained model into a verified bundle for a device."),
     "export": Verb("edgecnn.cli.export:command", "Write a float model as TFLite, TorchScript and ONNX."),
     "classify": Verb("edgecnn.cli.classify:command", "Tell what is on images, with a bundle."),

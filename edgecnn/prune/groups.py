@@ -25,8 +25,8 @@ Importance = Callable[[tp.dependency.Group], Tensor]  # a group with all its cha
 class Group:
     """Channels that go together. ``name`` is the module that makes them, ``channels`` how many there are.
 
-    Of each channel that goes, a module of ``inputs`` loses so many inputs (a linear layer behind a flattened image loses
-    all its pixels), and one of ``outputs`` so many outputs.
+    Of each channel that goes, a module of ``inputs`` loses so many inputs (a linear layer behind a flattened image all
+    pixels of it), and one of ``outputs`` so many outputs.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Channels:
             module = dep.target.module
             name = self._names.get(module)
             if name not in self._known:
-                if name is not None and next(module.parameters(), None) is not None or isinstance(module, nn.Parameter):
+                if isinstance(module, nn.Parameter) or (name is not None and any(True for _ in module.parameters())):
                     return None
                 continue
             assert name is not None

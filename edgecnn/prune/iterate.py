@@ -206,10 +206,10 @@ class _Work:
         whole, sizes = self.shape.whole, self.shape.whole
         for step in found.steps:
             if step.keys() != whole.keys() or any(step[name] > sizes[name] for name in step):
-                raise BadFileError(f"{path} is no plan for '{self.header.model}'; start again with --force")
+                raise BadFileError(f"{path} is no plan for '{self.header.model}'; start again")
             sizes = step
         if len(found.steps) != self.pruning.steps:
-            raise BadFileError(f"{path} has {len(found.steps)} steps, not {self.pruning.steps}; start again with --force")
+            raise BadFileError(f"{path} has {len(found.steps)} steps, not {self.pruning.steps}; start again")
         return found
 
 

@@ -22,7 +22,7 @@ from edgecnn.prune.target import BYTES
 
 # XNNPACK's int8 kernels make 8 or 16 output channels at a time and fill up what is missing; on 64-bit ARM 8 or 16 too.
 MULTIPLE = 8
-LEAST_STEPS = 4  # a narrow group goes down by half, a quarter ... of the multiple, so that it has as many widths as this
+LEAST_STEPS = 4  # narrow groups go down by half, a quarter ... of the multiple, so that they have as many widths
 LEAST = 2  # channels; a depthwise convolution of one would be none any more
 CHANNEL_BYTES = 16  # of an output channel in a TFLite file: bias int32, scale float32, zero point int64
 
@@ -165,15 +165,15 @@ class Path:
                 return best
             best = found
 
-    def between(self, last: Mapping[str, int], count: int) -> list[Sizes]:
-        """``count`` steps to ``last``, each leaving the same share of the MACs of the one before, none narrower."""
-        whole, end = self.shape.macs(self.shape.whole), self.shape.macs(last)
+    def between(self, last: Sizes, count: int, cost: Callable[[Sizes], int]) -> list[Sizes]:
+        """``count`` steps to ``last``, each leaving the same share of the cost of the one before, none narrower."""
+        whole, end = cost(self.shape.whole), cost(last)
         found = []
         for number in range(1, count):
             most = whole * (end / whole) ** (number / count)
             wide = ({name: max(size, last[name]) for name, size in sizes.items()} for sizes in self.steps)
-            found.append(next((sizes for sizes in wide if self.shape.macs(sizes) <= most), dict(last)))
-        return [*found, dict(last)]
+            found.append(next((sizes for sizes in wide if cost(sizes) <= most), last))
+        return [*found, last]
 
     def _lost(self, name: str, before: int, after: int) -> float:
         most, least = self.kept[name][before - 1], self.kept[name][after - 1]

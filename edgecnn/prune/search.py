@@ -64,48 +64,51 @@ def find(
     ``cut`` makes the network of some sizes and ``measure`` says its cost; ``say`` hears of each trial. Raises
     UsageError for a target that even the narrowest network does not meet.
     """
-    if target.kind == MACS:
-        most = int(target.share * path.shape.macs(path.shape.whole))
-        index = path.first(lambda sizes: path.shape.macs(sizes) <= most)
-        if index is None:
-            raise _beyond(target, path.shape.macs(path.steps[-1]) / path.shape.macs(path.shape.whole), path.multiple)
-        return Plan(tuple(path.between(path.refined(path.steps[index], path.shape.macs, most), count)))
-    assert measure is not None
-    last, trials = _narrow_down(path, target, cut, measure, say)
-    return Plan(tuple(path.between(last, count)), trials)
+    cost = path.shape.bytes if target.kind == BYTES else path.shape.macs
+    if target.kind != MACS:
+        assert measure is not None
+        index, trials = _narrow_down(path, target, cost, lambda sizes: measure(cut(sizes)), say)
+        return Plan(tuple(path.between(path.steps[index], count, cost)), trials)
+    whole = cost(path.shape.whole)
+    most = int(target.share * whole)
+    found = path.first(lambda sizes: cost(sizes) <= most)
+    if found is None:
+        raise _beyond(target, cost(path.steps[-1]) / whole, path.multiple)
+    return Plan(tuple(path.between(path.refined(path.steps[found], cost, most), count, cost)))
 
 
 def _narrow_down(
     path: Path,
     target: Target,
-    cut: Callable[[Sizes], nn.Module],
-    measure: Measure,
+    proxy: Callable[[Sizes], int],
+    measure: Callable[[Sizes], float],
     say: Callable[[str], None],
-) -> tuple[Sizes, tuple[Trial, ...]]:
-    """Halve the path between steps that cost too much and those that do not, from where a guess puts the target."""
-    proxy = path.shape.bytes if target.kind == BYTES else path.shape.macs
-    whole, macs = proxy(path.shape.whole), path.shape.macs(path.shape.whole)
-    above, below = 0, len(path.steps)  # the first costs all; behind the last nothing is known
-    costs: dict[int, float] = {}
-    place = path.first(lambda sizes: proxy(sizes) <= target.share * whole)
-    place = len(path.steps) - 1 if place is None else place
-    while len(costs) < MOST_TRIALS or below == len(path.steps):
-        sizes = path.steps[place]
-        costs[place] = measure(cut(sizes))
-        say(f"{path.shape.macs(sizes) / macs:.0%} of the MACs: {costs[place]:.1%} of the {target.kind}")
-        if costs[place] <= target.share:
-            below = place
-            if costs[place] > target.share - CLOSE:
-                break
-        else:
-            above = place
-        if below - above <= 1:
+) -> tuple[int, tuple[Trial, ...]]:
+    """The place on the path, between one that costs too much and one that does not, and what was measured for it.
+
+    Next is measured where the line through those two, over the cost by ``proxy``, meets the target.
+    """
+    whole, macs = path.shape.whole, path.shape.macs(path.shape.whole)
+    shares = [proxy(sizes) / proxy(whole) for sizes in path.steps]
+    costs = {0: 1.0}
+    above, below = 0, len(shares)  # behind the last nothing is known
+    wanted = target.share
+    while below - above > 1 and (len(costs) <= MOST_TRIALS or below == len(shares)):
+        good = (index for index in range(above + 1, below) if shares[index] <= wanted)
+        place = next(good, min(below, len(shares)) - 1)
+        costs[place] = measure(path.steps[place])
+        say(f"{path.shape.macs(path.steps[place]) / macs:.1%} of the MACs: {costs[place]:.1%} of the {target.kind}")
+        above, below = (above, place) if costs[place] <= target.share else (place, below)
+        if target.share - CLOSE < costs[place] <= target.share:
             break
-        place = (above + below) // 2
-    if below == len(path.steps):
+        one, other = (above, below) if below < len(shares) else (0, above)
+        slope = (costs[one] - costs[other]) / (shares[one] - shares[other]) if shares[one] > shares[other] else 0.0
+        middle = (shares[above] + shares[min(below, len(shares) - 1)]) / 2
+        wanted = shares[one] - (costs[one] - target.share) / slope if slope > 0 else middle
+    if below == len(shares):
         raise _beyond(target, min(costs.values()), path.multiple)
-    trials = tuple(Trial(path.shape.macs(path.steps[place]) / macs, cost) for place, cost in costs.items())
-    return path.steps[below], trials
+    trials = [Trial(path.shape.macs(path.steps[place]) / macs, cost) for place, cost in costs.items() if place]
+    return below, tuple(trials)
 
 
 def _beyond(target: Target, share: float, multiple: int) -> UsageError:
