@@ -20,6 +20,7 @@ from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.errors import BadFileError, OutputError
 from edgecnn.models import ModelArguments
+from edgecnn.models.widths import resize
 
 METRICS = {"train_loss": 0.7, "test_accuracy": 0.9}
 HEADER = Header("lenet", ModelArguments(), "digits", tuple("0123456789"), {"seed": 3}, METRICS)
@@ -228,3 +229,53 @@ def test_shipped_weights_are_named_by_data_set_model_and_recipe(
     checkpoint.save(floats, HEADER, {})
     assert checkpoint.shipped("lenet", "digits") == floats
     assert [path for path, _ in checkpoint.all_shipped("lenet")] == [floats]
+
+
+NARROW = {"fc1": (400, 80), "fc2": (80, 84)}
+
+
+def pruned(path: Path, widths: Any, tensors: dict[str, Tensor] | None = None) -> Path:
+    """A file of lenet with these widths in its header, which may be nonsense."""
+    value = json.loads(HEADER.to_json()) | {"widths": widths}
+    whole = models.create("lenet").state_dict() if tensors is None else tensors
+    path.write_bytes(safetensors.torch.save(whole, {"edgecnn": json.dumps(value)}))
+    return path
+
+
+def test_widths_come_back_and_make_the_network_narrow(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    model = resize(models.create("lenet"), NARROW, HEADER.arguments)
+    checkpoint.save(path, replace(HEADER, widths=NARROW), model.state_dict())
+    for expected in (None, "lenet"):
+        found, header = checkpoint.load_model(path, expected)
+        assert header.widths == NARROW
+        assert found.get_submodule("fc1").weight.shape == (80, 400)
+    assert "widths" not in HEADER.to_json()  # as before there were any
+
+
+@pytest.mark.parametrize(
+    ("widths", "part"),
+    [
+        ({"conv9": [1, 1]}, "the model has no layer 'conv9' whose channels could be changed"),
+        ({"fc1": [400, 10**15]}, "layer 'fc1' cannot have 400 channels in and 1000000000000000 out"),
+        ({"fc1": [400, 121]}, "the architecture has 400 and 120"),
+        ({"fc1": [400, -1]}, "has a header that edgecnn did not write"),
+        ({"fc1": [400, 0]}, "has a header that edgecnn did not write"),
+        ({"fc1": [400, 80.0]}, "has a header that edgecnn did not write"),
+        ({"fc1": ["400", "80"]}, "has a header that edgecnn did not write"),
+        ({"fc1": 80}, "has a header that edgecnn did not write"),
+        ([["fc1", 80]], "has a header that edgecnn did not write"),
+        ("fc1", "has a header that edgecnn did not write"),
+        ({"fc1": [400, 80]}, "the widths of its layers do not fit each other"),
+        ({"fc1": [400, 80], "fc2": [80, 84]}, "tensor 'fc1.weight' is 120x400 in the file and 80x400 in the model"),
+    ],
+)
+def test_widths_of_nonsense_are_refused(tmp_path: Path, widths: Any, part: str) -> None:
+    message = refused(pruned(tmp_path / "w.safetensors", widths))
+    assert part in message
+    assert "\n" not in message
+
+
+def test_weights_of_a_whole_network_with_the_shape_of_a_narrow_one_are_refused(tmp_path: Path) -> None:
+    narrow = resize(models.create("lenet"), NARROW, HEADER.arguments).state_dict()
+    assert "tensor 'fc1.weight' is 80x400 in the file" in refused(pruned(tmp_path / "w.safetensors", {}, dict(narrow)))

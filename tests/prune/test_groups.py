@@ -34,7 +34,9 @@ def test_the_images_depthwise_convolution_and_the_classifier_stay() -> None:
 
 
 def test_a_residual_block_and_a_depthwise_convolution_share_channels_with_what_is_before_them() -> None:
-    (group,) = [each for each in Channels(models.create("depth_res"), ARGUMENTS).groups if "conv2.point" in each.outputs]
+    (group,) = [
+        each for each in Channels(models.create("depth_res"), ARGUMENTS).groups if "conv2.point" in each.outputs
+    ]
     assert group.channels == 16
     assert {"res2.conv2", "res2.bn2", "conv3.depth", "bn2"} <= group.outputs.keys()
     assert {"res2.conv1", "conv3.depth", "conv3.point"} <= group.inputs.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ def test_every_model_comes_down_to_half_its_macs_and_hardly_further(model: str) 
     assert 0.48 < shares[-1] <= 0.5
     assert 1 > shares[0] > shares[1] > shares[2]
     widths = [path.shape.whole, *found.steps]
-    assert all(later[name] <= size for before, later in zip(widths, widths[1:], strict=False)
+    assert all(later[name] <= size for before, later in pairwise(widths)
                for name, size in before.items())  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_wide_groups_have_multiples_and_narrow_ones_parts_of_them(
 
 
 def test_a_group_that_matters_is_spared() -> None:
-    network, path, scores = start("resnet8", "macs")
+    _, path, scores = start("resnet8", "macs")
     shape = path.shape
     # All of one group's channels matter alike, those of the others are but a few.
     few = {name: (each * 0).index_fill_(0, Tensor([0]).long(), 1) + 1e-3 for name, each in scores.items()}
@@ -99,7 +100,7 @@ def test_a_cost_that_jumps_is_still_narrowed_down() -> None:
 
 def test_the_bytes_of_a_file_are_searched_by_parameters_first() -> None:
     whole = cost.parameters(nets.untrained("mod_cnn"))
-    found, path, said = plan(
+    found, _, said = plan(
         "mod_cnn", "bytes:0.5", lambda network: (20_000 + cost.parameters(network)) / (20_000 + whole)
     )
     measured = found.trials[-1].cost

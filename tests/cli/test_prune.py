@@ -1,0 +1,217 @@
+"""``edgecnn prune`` on the digits: what comes out, what its weights are good for, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import edgecnn
+from edgecnn import checkpoint
+from edgecnn.cli import prune as verb
+from edgecnn.cli.main import main
+from edgecnn.prune.iterate import PLAN
+from edgecnn.runtime.bundle import open_bundle
+from edgecnn.train import WEIGHTS
+from tests.measure.scripted_costs import ScriptedCosts
+from tests.train import small
+
+ROOT = Path(edgecnn.__file__).parent.parent
+MODEL = ["--model", "lenet", "--data", "digits"]
+QUICK = ["--epochs", "1", "--batch-size", "64", "--device", "cpu"]
+WORDS = [*MODEL, "--target", "macs:0.5", "--steps", "1", *QUICK]
+# A shell's background job starts with Ctrl-C ignored, and hands that on.
+CHILD = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from edgecnn.cli.main import entry
+entry()
+"""
+
+pytestmark = pytest.mark.usefixtures("stored_conversions")
+
+
+def by_bytes(path: Path) -> float:
+    return path.stat().st_size / 1000
+
+
+@pytest.fixture
+def timer(monkeypatch: pytest.MonkeyPatch) -> ScriptedCosts:
+    """Times are what files weigh, in kB."""
+    costs = ScriptedCosts(by_bytes)
+    monkeypatch.setattr(verb, "timer", lambda say: costs)
+    return costs
+
+
+def refused(capfd: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line that a refused command leaves."""
+    assert main(["prune", *map(str, words)]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("edgecnn: error: ")
+    return err.removeprefix("edgecnn: error: ")
+
+
+def test_half_the_macs_are_left_and_the_weights_are_good_for_all_that_takes_weights(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, timer: ScriptedCosts
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["prune", *WORDS, "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert "step 1 of 1: 48.1% of the MACs" in err
+    document: dict[str, Any] = json.loads(out)
+    run = Path("runs/lenet-digits-macs0.5")
+    assert document["weights"] == str(run / WEIGHTS)
+    header, _ = checkpoint.load(run / WEIGHTS)
+    assert header.command == "edgecnn prune --model lenet --data digits --target macs:0.5 --steps 1 --epochs 1 " + (
+        "--batch-size 64 --device cpu"
+    )
+    assert document["widths"] == {name: list(pair) for name, pair in header.widths.items()}
+    assert document["unpruned"]["macs"] == 651_720
+    assert document["pruned"]["macs"] == round(651_720 * document["shares"]["macs"])
+    assert 0.45 < document["shares"]["macs"] <= 0.5
+    assert document["met"]
+    assert document["judged_on"] == "test"
+    assert document["pruned"]["accuracy"] == header.metrics["test_accuracy"] > 0.9
+    assert document["unpruned"]["accuracy"] > 0.98
+    # What was weighed is what quantize makes of the weights.
+    words = ["quantize", *MODEL, "--weights", str(run / WEIGHTS), "--format", "tflite", "--out", "bundle"]
+    assert main(words) == 0
+    bundle = open_bundle(Path("bundle"))
+    assert bundle.artifact().bytes == document["pruned"]["bytes"] < document["unpruned"]["bytes"]
+    assert bundle.manifest.model.macs == document["pruned"]["macs"]
+    assert bundle.manifest.model.parameters == document["pruned"]["parameters"]
+    capfd.readouterr()
+    # Done already: nothing is trained again, and a person gets a table.
+    assert main(["prune", *WORDS, "--resume"]) == 0
+    out, err = capfd.readouterr()
+    assert "epoch" not in err
+    lines = [line.split("  ")[0] for line in out.splitlines()]
+    assert lines[2:7] == [
+        "test accuracy, float32", "MACs", "parameters", "bytes, static_w8a8", "microseconds, static_w8a8",
+    ]  # fmt: skip
+    assert out.splitlines()[-2:] == ["target macs:0.5 met: 0.481", f"weights {run / WEIGHTS}"]
+
+
+def test_pruned_weights_are_trained_for_quantization_too(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, timer: ScriptedCosts
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["prune", *WORDS]) == 0
+    weights = ["--weights", str(Path("runs/lenet-digits-macs0.5") / WEIGHTS), "--format", "tflite"]
+    for more in (["--qat", *QUICK], ["--qat-weights", f"runs/lenet-digits-qat/{WEIGHTS}", "--out", "again"]):
+        assert main(["quantize", *MODEL, *weights, *more]) == 0
+    first, again = (open_bundle(Path(name)) for name in ("lenet-digits-static_w8a8-qat", "again"))
+    assert first.artifact().sha256 == again.artifact().sha256
+    # They fit no other network.
+    capfd.readouterr()
+    assert main(["quantize", *MODEL, "--qat-weights", f"runs/lenet-digits-qat/{WEIGHTS}", "--format", "tflite"]) == 2
+    assert "was trained from other float weights than these" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["bytes:0.6", "latency:0.6"])
+def test_bytes_and_latency_are_met_by_the_file(
+    target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], timer: ScriptedCosts
+) -> None:
+    words = [*MODEL, "--target", target, "--steps", "1", *QUICK, "--out", str(tmp_path / "run"), "--json"]
+    assert main(["prune", *words]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document["met"]
+    kind = target.partition(":")[0]
+    for name in ("bytes", "latency_us"):  # the same in this script
+        assert 0.5 < document["shares"][name] <= 0.6
+    assert document["trials"][-1]["cost"] == pytest.approx(document["shares"]["bytes"], abs=0.002)
+    assert bool(timer.decided) == (kind == "latency")
+
+
+def test_a_target_that_the_last_measurement_does_not_confirm_is_said_to_be_missed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], timer: ScriptedCosts
+) -> None:
+    timer.cost = lambda path: {"model": 10.0, "network": 5.9, "whole": 10.0, "other": 6.5}[path.stem.split("_")[0]]
+    timer.doubts = ("the machine was busy",)
+    words = [*MODEL, "--target", "latency:0.6", "--steps", "1", *QUICK, "--out", str(tmp_path / "run")]
+    assert main(["prune", *words]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[-3:-1] == ["doubt: the machine was busy", "target latency:0.6 missed: 0.650"]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as the child has: sums depend on how they are split."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread", "timer")
+def test_control_c_in_the_training_leaves_a_run_that_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    words = ["prune", *MODEL, "--target", "macs:0.5", "--steps", "2", "--batch-size", "64", "--device", "cpu"]
+    words += ["--epochs", "3"]
+    parts = tmp_path / "parts"
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, *words, "--out", str(parts)],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        while line and not line.startswith("epoch 1/"):
+            line = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    assert re.search(r"^stopped; [1-3] of 3 epochs are in .*: go on with --resume\n", err, re.M)
+    assert sorted(os.listdir(parts)) == [PLAN, "step-1"]
+    for more in (["--out", str(parts), "--resume"], ["--out", str(tmp_path / "whole")]):
+        assert main([*words, *more]) == 0
+    assert small.same(small.tensors(parts), small.tensors(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--target", "macs"], "target 'macs' says not how much (valid: macs:0.5, bytes:0.5, latency:0.5)"),
+        (["--target", "size:0.5"], "unknown target 'size'"),
+        (["--target", "macs:2"], "target 'macs:2': a share is above 0 and below 1"),
+        (["--target", "macs:0.01"], "target macs:0.01 cannot be met: the narrowest network still has 0."),
+        (["--importance", "l3"], "unknown importance 'l3'; did you mean"),
+        (["--steps", "0"], "'--steps': 0 is not in the range x>=1"),
+        (["--multiple", "0"], "'--multiple': 0 is not in the range x>=1"),
+        (["--epochs", "0"], "'--epochs': 0 is not in the range x>=1"),
+        (["--learning-rate", "0"], "learning rate is 0.0, but must be above 0"),
+        (["--distillation", "2"], "distillation is 2.0, but must be a share of the loss: 0 to 1"),
+        (["--validation", "0.1"], "--validation 0.1 holds out images that the unpruned weights were trained on"),
+        (["--precision", "float16"], "unknown precision 'float16'; did you mean 'bfloat16'?"),
+        (["--batch-size", "2000"], "batch size 2000 is more than the 1347 training images; lower it"),
+        (["--model", "lennet"], "unknown model 'lennet'; did you mean 'lenet'?"),
+        (["--weights", "nothing.safetensors"], "cannot read weights nothing.safetensors"),
+        (["--resume"], "nothing to resume: "),
+    ],
+)
+def test_what_cannot_be_pruned_is_one_line(
+    words: list[str], part: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert part in refused(capfd, *WORDS, *words, "--out", tmp_path / "run").replace("step 1 of 1", "")
+
+
+def test_a_run_that_is_there_is_not_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / PLAN).write_text("{}")
+    assert "plan.json exists" in refused(capfd, *WORDS, "--out", tmp_path / "run")
+
+
+def test_torchrun_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "pruning trains in one process; run it without torchrun" in refused(capfd, *WORDS, "--out", tmp_path / "run")
