@@ -98,6 +98,7 @@ def prune(
     """
     _check_validation(header, data, recipe)
     work = _Work(model, header, data, pruning, recipe, out)
+    work.check_batch()  # before minutes are spent on a plan
     found = work.start(resume, force, measure, say)
     network, seconds = model, 0.0
     for number, sizes in enumerate(found.steps, 1):
@@ -122,6 +123,13 @@ class _Work:
         self.channels = Channels(model, header.arguments)
         self.shape = plan.shape_of(model, header.arguments, self.channels.groups)
         self.settings = pruning.to_json() | {"float_weights": checkpoint.digest(model)}
+
+    def check_batch(self) -> None:
+        """Raise UsageError if there are fewer images than a batch has."""
+        if len(self._train()) < self.recipe.batch_size:
+            raise UsageError(
+                f"batch size {self.recipe.batch_size} is more than the {len(self._train())} training images; lower it"
+            )
 
     def start(self, resume: bool, force: bool, measure: Measure | None, say: Callable[[str], None]) -> Plan:
         """The plan: that of the run that is resumed, or a new one, which is written down."""
@@ -183,11 +191,14 @@ class _Work:
             normalization=header.normalization, widths=header.widths | changed, command=command,
         )  # fmt: skip
 
+    def _train(self) -> Split:
+        """The training images without those held out."""
+        held = self.recipe.validation
+        return hold_out(self.data.train, held, HOLD_OUT_SEED)[0] if held > 0 else self.data.train
+
     def _images(self) -> Split:
         """Training images that importance is read from."""
-        held = self.recipe.validation
-        train = hold_out(self.data.train, held, HOLD_OUT_SEED)[0] if held > 0 else self.data.train
-        return sample(train, importance.TAYLOR_IMAGES, IMAGES_SEED)
+        return sample(self._train(), importance.TAYLOR_IMAGES, IMAGES_SEED)
 
     def _read(self, path: Path) -> Plan:
         try:

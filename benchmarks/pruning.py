@@ -1,0 +1,112 @@
+"""What pruning costs and saves: ``python -m benchmarks.pruning [--model NAME...] [--target TARGET...] [--measure]``.
+
+Shows the committed results, or makes them: prunes the shipped weights of every model to every target through the
+command line, as a user does, below ``--runs`` (what is there is not made again, interrupted runs go on), quantizes what
+is left by calibration, and scores the TFLite file on all CIFAR-10 test images. ``--epochs`` are those of each of three steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.committed import Results, Row
+from edgecnn import checkpoint
+from edgecnn.prune.iterate import PLAN
+from edgecnn.report.table import table
+from edgecnn.train import WEIGHTS
+
+MODELS = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
+TARGETS = ("macs:0.7", "macs:0.5", "macs:0.3")
+EPOCHS = 20
+FAST = ("--compile", "--precision", "bfloat16")
+# A quarter of depthwise's MACs are the image's own convolution, which stays: the rest must come down further.
+FINER = {("depthwise", "macs:0.3"): ("--multiple", "4")}
+HEADERS = (
+    "model", "target", "MACs", "parameters", "bytes", "latency", "float32", "pruned", "change, points",
+    "static_w8a8 before", "after", "change, points", "epochs", "training",
+)  # fmt: skip
+
+
+def run(model: str, target: str, epochs: int, folder: Path) -> Row:
+    """Prune, or go on with, one model below ``folder``, and quantize what is left.
+
+    Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
+    unpruned model's.
+    """
+    place = folder / f"{model}-{target.replace(':', '')}"
+    words = ["--model", model, "--data", "cifar10"]
+    asked = ["--target", target, "--epochs", str(epochs), "--out", str(place)]
+    asked += [*FAST, *FINER.get((model, target), ()), *(["--resume"] if (place / PLAN).exists() else [])]
+    document = _said(place.with_suffix(".json"), "prune", *words, *asked)
+    weights = ["--weights", str(place / WEIGHTS), "--format", "tflite", "--out", f"{place}-bundle"]
+    quantized = _said(Path(f"{place}-static_w8a8.json"), "quantize", *words, *weights)["quantized"]
+    shipped = checkpoint.shipped(model, "cifar10")
+    assert shipped is not None  # or it could not have been pruned
+    before = checkpoint.load(shipped)[0].metrics
+    header, _ = checkpoint.load(place / WEIGHTS)
+    pruning, training = header.recipe["pruning"], document["training"]
+    return {
+        "model": model, "target": target, "importance": pruning["importance"], "steps": pruning["steps"],
+        "multiple": pruning["multiple"], "epochs": training["epochs"], "images": quantized["images"],
+        "shares": document["shares"], "met": document["met"],
+        "float32": document["unpruned"]["accuracy"], "pruned": document["pruned"]["accuracy"],
+        "static_w8a8_before": before["static_w8a8_accuracy"], "static_w8a8": quantized["accuracy"],
+        "bytes": quantized["bytes"], "seconds": training["seconds"], "device": training["device"],
+        "widths": document["widths"], "command": header.command,
+    }  # fmt: skip
+
+
+def _said(report: Path, *words: str) -> dict[str, Any]:
+    """What the command line says, kept in the file ``report``; asked only once."""
+    if not report.exists():
+        report.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "edgecnn", *words, "--json"]
+        report.write_bytes(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    document: dict[str, Any] = json.loads(report.read_text())
+    return document
+
+
+def text(rows: Sequence[Row]) -> str:
+    """A line per model and target."""
+    cells = []
+    for row in rows:
+        shares = row["shares"]
+        cells.append((
+            row["model"], row["target"] if row["met"] else f"{row['target']} (missed)",
+            *(f"{shares[name]:.3f}" for name in ("macs", "parameters", "bytes", "latency_us")),
+            f"{100 * row['float32']:.2f} %", f"{100 * row['pruned']:.2f} %",
+            f"{100 * (row['pruned'] - row['float32']):+.2f}",
+            f"{100 * row['static_w8a8_before']:.2f} %", f"{100 * row['static_w8a8']:.2f} %",
+            f"{100 * (row['static_w8a8'] - row['static_w8a8_before']):+.2f}",
+            str(row["epochs"]), f"{row['seconds'] / 60:.1f} min",
+        ))  # fmt: skip
+    return table(HEADERS, cells, "llrrrrrrrrrrrr")
+
+
+RESULTS = Results("pruning.json", ("model", "target"), text)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Print the table or JSON; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pruning", description="Whole and pruned networks.")
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/pruning"))
+    parser.add_argument("--model", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--target", nargs="+", default=list(TARGETS))
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for model, target in itertools.product(options.model, options.target):
+            yield run(model, target, options.epochs, options.runs)
+
+    return RESULTS.main(parser, rows, words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
