@@ -2,7 +2,8 @@
 
 Shows the committed results, or makes them: prunes the shipped weights of every model to every target through the
 command line, as a user does, below ``--runs`` (what is there is not made again, interrupted runs go on), quantizes what
-is left by calibration, and scores the TFLite file on all CIFAR-10 test images. ``--epochs`` are those of each of three steps.
+is left by calibration, and scores the TFLite file on all CIFAR-10 test images. ``--epochs`` are those of each of three
+steps.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def run(model: str, target: str, epochs: int, folder: Path) -> Row:
     words = ["--model", model, "--data", "cifar10"]
     asked = ["--target", target, "--epochs", str(epochs), "--out", str(place)]
     asked += [*FAST, *FINER.get((model, target), ()), *(["--resume"] if (place / PLAN).exists() else [])]
-    document = _said(place.with_suffix(".json"), "prune", *words, *asked)
+    document = _said(Path(f"{place}.json"), "prune", *words, *asked)
     weights = ["--weights", str(place / WEIGHTS), "--format", "tflite", "--out", f"{place}-bundle"]
     quantized = _said(Path(f"{place}-static_w8a8.json"), "quantize", *words, *weights)["quantized"]
     shipped = checkpoint.shipped(model, "cifar10")

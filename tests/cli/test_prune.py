@@ -120,7 +120,8 @@ def test_pruned_weights_are_trained_for_quantization_too(
     assert first.artifact().sha256 == again.artifact().sha256
     # They fit no other network.
     capfd.readouterr()
-    assert main(["quantize", *MODEL, "--qat-weights", f"runs/lenet-digits-qat/{WEIGHTS}", "--format", "tflite"]) == 2
+    words = ["--qat-weights", f"runs/lenet-digits-qat/{WEIGHTS}", "--format", "tflite", "--out", "other"]
+    assert main(["quantize", *MODEL, *words]) == 2
     assert "was trained from other float weights than these" in capfd.readouterr().err
 
 
