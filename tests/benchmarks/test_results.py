@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 import edgecnn.measure.measurement as module
-from benchmarks import calibration, fuzz, low_bits, own_models, qat, selection, sensitivity, synthetic, targets
+from benchmarks import calibration, fuzz, low_bits, own_models, pruning, qat, selection, sensitivity, synthetic, targets
 from benchmarks.ablations import qat as ablations_qat
 from benchmarks.suite import ACCURACY, BENCH, RESULTS, folder_name
 from benchmarks.summary import Row
@@ -17,7 +17,7 @@ from edgecnn.measure.measurement import Session
 from edgecnn.runtime.records import decode, read_json
 
 SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
-SCRIPTS = (ablations_qat, calibration, low_bits, qat, sensitivity, synthetic, targets)
+SCRIPTS = (ablations_qat, calibration, low_bits, pruning, qat, sensitivity, synthetic, targets)
 RECORDS = (own_models.RESULTS, *(script.RESULTS.path for script in SCRIPTS))
 FILES = sorted(RESULTS.rglob("*.json"))
 LARGEST = 1 << 20  # bytes of all results of a machine
