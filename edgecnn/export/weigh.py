@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from edgecnn.errors import CheckFailedError
 from edgecnn.export.drafts import Order, make
 from edgecnn.export.judge import image_of, make_and_check
 from edgecnn.export.source import Source
-from edgecnn.measure.costs import Measure, middle
+from edgecnn.measure.costs import Measure, Runs, middle
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.runtime.files import write_bytes
 
@@ -60,13 +61,13 @@ class Scale:
             times, doubts = self._times(self._timer.screen(paths)), ()
         return Weighed((paths[0].stat().st_size, paths[1].stat().st_size), times, doubts)
 
-    def _times(self, rows: object) -> tuple[float, float]:
-        assert isinstance(rows, list | tuple)
+    def _times(self, rows: Sequence[Runs | str]) -> tuple[float, float]:
+        times = []
         for row in rows:
             if isinstance(row, str):
                 raise CheckFailedError(f"a {STATIC_W8A8.name} file could not be timed: {row}")
-        first, second = (middle(row) for row in rows)
-        return first, second
+            times.append(middle(row))
+        return times[0], times[1]
 
     def _model(self) -> Path:
         if self._whole is None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from edgecnn import checkpoint
@@ -177,6 +178,8 @@ class _Work:
         else:
             task = Task(start, build, teacher=self.model)
             go_on = resume and (folder / CHECKPOINT).exists()
+            if self.recipe.compile:
+                torch.compiler.reset()  # it counts every network's layers, and after some stops compiling
             run(task, self.data, self.recipe, folder, device=device, resume=go_on, force=True)
         return checkpoint.load_model(folder / WEIGHTS, self.header.model)
 
