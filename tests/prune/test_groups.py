@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn import models
+from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments, cost
 from edgecnn.models.widths import resize, widths_of
 from edgecnn.prune import importance
 from edgecnn.prune.groups import Channels, narrower
 from edgecnn.prune.plan import shape_of
-from tests import nets
+from tests import nets, own_nets
 
 ARGUMENTS = ModelArguments()
 
@@ -116,3 +117,21 @@ def test_branches_that_are_joined_lose_channels_one_by_one() -> None:
     sizes = {"one": 4, "two": 4, "both": 8}
     cut = channels.cut(sizes, ranked(channels))
     assert widths_of(cut) == widths_of(model) | {"one": (3, 4), "both": (12, 8)}
+
+
+@pytest.mark.parametrize("kind", [own_nets.Gated, own_nets.Same, own_nets.Layered, own_nets.Mixed])
+def test_other_peoples_nets_are_cut_as_planned(kind: type[nn.Module]) -> None:
+    model, arguments = own_nets.build(kind), own_nets.ARGUMENTS
+    channels = Channels(model, arguments)
+    shape = shape_of(model, arguments, channels.groups)
+    sizes = {group.name: max(2, group.channels // 2) for group in channels.groups}
+    cut = channels.cut(sizes, ranked(channels))
+    assert widths_of(cut) == shape.at(sizes)
+    assert cost.macs(cut, arguments) == shape.macs(sizes) < cost.macs(model, arguments)
+
+
+def test_a_net_whose_channels_are_shuffled_is_refused() -> None:
+    channels = Channels(own_nets.build(own_nets.Shuffled), own_nets.ARGUMENTS)
+    sizes = {group.name: max(2, group.channels // 2) for group in channels.groups}
+    with pytest.raises(UsageError, match="this model cannot be pruned: with fewer channels it "):
+        channels.cut(sizes, ranked(channels))
