@@ -24,7 +24,7 @@ from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import Source, find_weights
-from edgecnn.measure.stats import agreement, decibels
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.graph import module_of
@@ -59,7 +59,7 @@ def measure(model: str, data: str, images: int = HELD_OUT) -> list[Row]:
         make_room_for_biases(graph_module)
         logits = predictor(graph_module)(pictures)
         same = agreement(logits.argmax(1), exact.argmax(1))
-        found = {"bytes": size, "sqnr": decibels(exact, logits), "agreement": same}
+        found = {"bytes": size, "sqnr": sqnr(exact, logits), "agreement": same}
         rows.append({"model": model, "kept": kept} | found)
     return rows
 

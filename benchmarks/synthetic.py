@@ -22,7 +22,7 @@ from edgecnn.data import registry
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import CALIBRATION_SEED, SYNTHETIC_IMAGES, Source, find_weights
-from edgecnn.measure.stats import agreement, decibels
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.quantize.synthetic import start, synthesize, to_pixels
@@ -57,7 +57,7 @@ def measure(model: str, data: str, images: int = HELD_OUT, made: int = SYNTHETIC
         graph_module = ptq.calibrate(source.model, arguments, [calibrating], passes.defaults(STATIC_W8A8))
         logits = predictor(graph_module)(pictures)
         share = agreement(logits.argmax(1), exact.argmax(1))
-        found = {"sqnr": decibels(exact, logits), "agreement": share, "seconds": seconds}
+        found = {"sqnr": sqnr(exact, logits), "agreement": share, "seconds": seconds}
         rows.append({"model": model, "images": name} | found)
     return rows
 
