@@ -199,4 +199,4 @@ def test_sqnr_of_noise_a_tenth_of_the_signal() -> None:
     assert sqnr(exact, 1.1 * exact) == pytest.approx(20)
     assert sqnr(exact, exact) is None
     with pytest.raises(UsageError, match=r"\[1, 2\] and \[2\] are not of the same images"):
-        decibels(exact, exact[0])
+        sqnr(exact, exact[0])
