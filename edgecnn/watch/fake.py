@@ -4,76 +4,94 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Container
 
 from PIL import Image
 
 from edgecnn.watch.frames import Camera, CameraError
 
+SECONDS = 10.0  # it waits for a frame, as the real ones do
+
 
 class FakeCamera(Camera):
-    """Gives frames when told to: the colour of frame ``n``, counted from 1, is (n % 256, 0, 0).
+    """Frame ``n``, counted from 1, has the colour (n % 256, 0, 0); those in ``damaged`` cannot be decoded.
 
-    ``feed`` lets frames come, ``unplug`` makes the device go and ``plug`` brings it back; with ``free`` frames come
-    without end. Numbers in ``damaged`` are of frames that cannot be decoded. ``opened`` counts, and ``alive`` is how
-    many of its pictures something still holds.
+    Frames come when they are fed, or without end after ``run_free``. ``opened`` and ``decoded`` count; ``alive`` is
+    how many of its pictures something still holds.
     """
 
     name = "the fake camera"
 
-    def __init__(self, size: tuple[int, int] = (32, 32), *, free: bool = False, damaged: tuple[int, ...] = ()) -> None:
-        self._size, self._free, self._damaged = size, free, damaged
+    def __init__(self, size: tuple[int, int] = (32, 32), damaged: Container[int] = ()) -> None:
+        self._size, self._damaged = size, damaged
         self._change = threading.Condition()
-        self._fed = self._number = self.opened = 0
-        self._there, self._open = True, False
-        self._pictures: weakref.WeakSet[Image.Image] = weakref.WeakSet()
+        self._fed = self._number = self._attempts = self.opened = self.decoded = 0
+        self._free, self._there, self.is_open = False, True, False
+        self._let_go: list[None] = []  # one for each picture that nobody holds any more
 
     @property
     def alive(self) -> int:
-        return len(self._pictures)
+        """How many of the pictures are still held."""
+        return self.decoded - len(self._let_go)
 
     def feed(self, count: int) -> None:
-        """Let ``count`` frames come; returns when they were grabbed."""
+        """Let ``count`` frames come; returns when all were grabbed."""
         with self._change:
             self._fed += count
             self._change.notify_all()
             self._change.wait_for(lambda: not self._fed)
 
-    def unplug(self) -> None:
+    def run_free(self) -> None:
+        """From now on there is always a next frame."""
         with self._change:
-            self._there = False
+            self._free = True
             self._change.notify_all()
-            self._change.wait_for(lambda: not self._open)
+
+    def unplug(self) -> None:
+        """Take the device away; returns when whoever had it open has noticed."""
+        with self._change:
+            self._there, self._attempts = False, 0
+            self._change.notify_all()
+            self._change.wait_for(lambda: not self.is_open)
 
     def plug(self) -> None:
+        """Bring the device back."""
         with self._change:
             self._there = True
 
+    def wait_for_attempts(self, count: int) -> None:
+        """Return when it was tried in vain ``count`` times to open what was unplugged."""
+        with self._change:
+            self._change.wait_for(lambda: self._attempts >= count)
+
     def open(self) -> None:
         with self._change:
+            self._attempts += 1
+            self._change.notify_all()
             if not self._there:
                 raise CameraError(f"{self.name} is not there")
-            self._open = True
+            self.is_open = True
             self.opened += 1
 
     def grab(self) -> None:
         with self._change:
-            # A device that has nothing to give gives up after a while, as the real ones do.
-            if not self._change.wait_for(lambda: self._free or self._fed or not self._there, 10):
+            if not self._change.wait_for(lambda: self._free or self._fed or not self._there, SECONDS):
                 raise CameraError(f"{self.name} gives no frames any more")
             if not self._there:
                 raise CameraError(f"{self.name} was unplugged")
             self._number += 1
-            self._fed -= not self._free
+            self._fed = max(0, self._fed - 1)
             self._change.notify_all()
 
     def picture(self) -> Image.Image | None:
         if self._number in self._damaged:
             return None
         picture = Image.new("RGB", self._size, (self._number % 256, 0, 0))
-        self._pictures.add(picture)
+        self.decoded += 1
+        weakref.finalize(picture, self._let_go.append, None)
         return picture
 
     def close(self) -> None:
         with self._change:
-            self._open = False
+            self.is_open = False
             self._change.notify_all()
