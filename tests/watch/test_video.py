@@ -85,9 +85,10 @@ def test_what_is_no_video_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtur
 
 
 def test_a_video_without_a_frame_is_refused(tmp_path: Path) -> None:
-    path = video(tmp_path / "a.avi", flat("red"), "MJPG")
+    path = video(tmp_path / "a.mp4", flat("red"))
     content = path.read_bytes()
-    path.write_bytes(content[: content.index(b"00dc")])
+    start, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    path.write_bytes(content[:start] + bytes(end - start) + content[end:])
     with pytest.raises(BadFileError, match="has no frame that can be decoded"):
         list(frames_of(path))
 
