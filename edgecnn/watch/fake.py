@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from PIL import Image
 
 from edgecnn.watch.frames import Camera, CameraError
 
 SECONDS = 10.0  # it waits for a frame, as the real ones do
+PATIENCE = 60.0  # and a test for the thread that uses it
 
 
 class FakeCamera(Camera):
@@ -38,8 +39,7 @@ class FakeCamera(Camera):
         """Let ``count`` frames come; returns when all were grabbed."""
         with self._change:
             self._fed += count
-            self._change.notify_all()
-            self._change.wait_for(lambda: not self._fed)
+            self._until(lambda: not self._fed)
 
     def run_free(self) -> None:
         """From now on there is always a next frame."""
@@ -51,8 +51,7 @@ class FakeCamera(Camera):
         """Take the device away; returns when whoever had it open has noticed."""
         with self._change:
             self._there, self._attempts = False, 0
-            self._change.notify_all()
-            self._change.wait_for(lambda: not self.is_open)
+            self._until(lambda: not self.is_open)
 
     def plug(self) -> None:
         """Bring the device back."""
@@ -62,7 +61,12 @@ class FakeCamera(Camera):
     def wait_for_attempts(self, count: int) -> None:
         """Return when it was tried in vain ``count`` times to open what was unplugged."""
         with self._change:
-            self._change.wait_for(lambda: self._attempts >= count)
+            self._until(lambda: self._attempts >= count)
+
+    def _until(self, there: Callable[[], bool]) -> None:
+        self._change.notify_all()
+        if not self._change.wait_for(there, PATIENCE):
+            raise TimeoutError(f"{self.name} waited {PATIENCE:g} s for whoever uses it")
 
     def open(self) -> None:
         with self._change:

@@ -8,12 +8,8 @@ from typing import Any
 from edgecnn.errors import MissingExtraError
 
 # What OpenCV and the FFmpeg in it read from the environment: they write nothing of their own to standard error, where
-# a line here says what matters, and a file that names other places is not followed out of this machine.
-SETTINGS = {
-    "OPENCV_LOG_LEVEL": "SILENT",
-    "OPENCV_FFMPEG_LOGLEVEL": "-8",
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file",
-}
+# a line here says what matters.
+SETTINGS = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
 
 def load(purpose: str) -> Any:

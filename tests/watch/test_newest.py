@@ -79,6 +79,7 @@ def test_a_camera_unplugged_and_back_goes_on_and_is_named_once_each_way() -> Non
         camera.wait_for_attempts(3)
         camera.plug()
         assert ask(frames, camera).number == 2
+        camera.feed(3)
         assert camera.opened == 2
         assert said == [
             "the fake camera was unplugged; trying again until it is back",
