@@ -77,7 +77,8 @@ def dequantize(output: np.ndarray, spec: OutputSpec) -> np.ndarray:
     """Logits float32 [N, classes] from raw output [N, classes] of type ``spec.dtype``: (q - zero_point) * scale."""
     if spec.dtype == "float32":
         return output
-    return (output.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+    zero_point, scale = spec.line
+    return (output.astype(np.float32) - zero_point) * scale
 
 
 def predict(runner: Runner, images: np.ndarray) -> np.ndarray:
