@@ -4,7 +4,7 @@ WHAT is one of
 
     packages                      what is installed, with its bytes
     modules WORDS...              what edgecnn WORDS imported
-    import MODULE...              milliseconds to import them
+    import MODULE...              milliseconds of CPU to import them
     verb COUNT BUNDLE IMAGE...    bytes resident after edgecnn classify of that many images
     script COUNT FILE IMAGE...    the same of ten_lines.py
     growth COUNT BUNDLE IMAGE...  bytes resident after each tenth of that many images, by the API
@@ -59,11 +59,11 @@ def modules(words: list[str]) -> dict[str, Any]:
 
 
 def import_time(names: list[str]) -> float:
-    """Milliseconds to import the modules."""
-    start = time.perf_counter()
+    """Milliseconds of CPU to import the modules."""
+    start = time.process_time()
     for name in names:
         importlib.import_module(name)
-    return 1000 * (time.perf_counter() - start)
+    return 1000 * (time.process_time() - start)
 
 
 def resident() -> int:
