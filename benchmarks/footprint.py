@@ -1,11 +1,11 @@
-"""What edgecnn takes on a device: ``python -m benchmarks.footprint [--measure | --check]``.
+"""What edgecnn takes on a device: ``python -m benchmarks.footprint [--measure [--record] | --check]``.
 
 Makes a fresh virtual environment with the light install of this checkout, and measures in it: bytes on disk, time to
 import, memory of ``classify`` after 1,000 images and its growth over 100,000, cold start, and the time for one image
 beyond the engine's own. The peer in each is ten_lines.py, a classifier written by hand, by turns with ours.
 
-Without an option the committed results are printed. ``--measure`` makes them anew; ``--check`` is the gate, of what
-does not depend on the machine's speed, and with wide bounds of ratios within one run.
+Without an option the committed results are printed. ``--measure`` measures, ``--measure --record`` also keeps it;
+``--check`` is the gate, of what does not depend on the machine's speed, and with wide bounds of ratios within one run.
 """
 
 from __future__ import annotations
@@ -244,23 +244,26 @@ def main(words: Sequence[str] | None = None) -> int:
     """Print, measure or check; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.footprint", description="What edgecnn takes.")
     asked = parser.add_mutually_exclusive_group()
-    asked.add_argument("--measure", action="store_true", help="measure anew, and write the results")
+    asked.add_argument("--measure", action="store_true", help="measure anew")
     asked.add_argument("--check", action="store_true", help="a short measurement, held against the committed one")
+    parser.add_argument("--record", action="store_true", help="with --measure, make it the committed results")
     options = parser.parse_args(words)
+    committed = json.loads(RESULTS.read_text("utf-8"))
     try:
         if options.check:
             now = measure(10_000, 3_000, 5)
             print(text(now))
-            wrong = problems(now, json.loads(RESULTS.read_text("utf-8")))
+            wrong = problems(now, committed)
             if wrong:
                 raise CheckFailedError("; ".join(wrong))
             return 0
-        if options.measure:
-            write_bytes(RESULTS, (json.dumps(measure(100_000, 30_000, 15), indent=1) + "\n").encode())
+        facts = measure(100_000, 30_000, 15) if options.measure else committed
+        if options.measure and options.record:
+            write_bytes(RESULTS, (json.dumps(facts, indent=1) + "\n").encode())
+        print(text(facts))
     except EdgeCNNError as error:
         print(f"footprint: error: {error}", file=sys.stderr)
         return error.exit_code
-    print(text(json.loads(RESULTS.read_text("utf-8"))))
     return 0
 
 

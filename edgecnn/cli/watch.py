@@ -129,5 +129,10 @@ def _iso(seconds: float) -> str:
 
 def _text(summary: Summary) -> str:
     rate = summary.answered / summary.seconds if summary.seconds else 0.0
-    text = f"{summary.answered:,} frames in {summary.seconds:.1f} s, {rate:.1f} a second, {summary.skipped:,} skipped"
-    return f"{text}, {summary.bad:,} files could not be read" if summary.bad else text
+    frames = _count(summary.answered, "frame")
+    text = f"{frames} in {summary.seconds:.1f} s, {rate:.1f} a second, {summary.skipped:,} skipped"
+    return f"{text}, {_count(summary.bad, 'file')} could not be read" if summary.bad else text
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

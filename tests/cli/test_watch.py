@@ -96,7 +96,7 @@ def test_a_folder_gets_the_answers_of_classify_until_it_is_told_to_stop(folder: 
         assert process.stdout.read() == ""
         said = [line for line in process.stderr.read().splitlines() if not line.startswith("INFO:")]
     assert len(said) == 1 and said[0].startswith("edgecnn: 2 frames in ")
-    assert said[0].endswith(" skipped, 1 files could not be read")
+    assert said[0].endswith(" skipped, 1 file could not be read")
     assert [row["image"] for row in rows] == [str(place / f"{number}.png") for number in range(3)]
     assert rows[1] == {"image": str(place / "1.png"), "error": rows[1]["error"]}
     (place / "1.png").unlink()
@@ -113,7 +113,7 @@ def test_a_signal_ends_it_well(folder: Path, place: Path, number: int) -> None:
         process.stdout.readline()
         process.send_signal(number)
         assert process.wait(60) == 0
-        assert "edgecnn: 1 frames in " in process.stderr.read()
+        assert "edgecnn: 1 frame in " in process.stderr.read()
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(folder: Path, place: Path) -> None:
