@@ -44,7 +44,9 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 
 def test_the_command_line_and_classify_import_what_they_did(folder: Path, pictures: list[Path]) -> None:
-    for name, words in {"edgecnn --help": ["--help"], "edgecnn classify": ["classify", folder, pictures[0]]}.items():
+    runs: dict[str, list[object]] = {"edgecnn --help": ["--help"]}
+    runs["edgecnn classify"] = ["classify", folder, pictures[0]]
+    for name, words in runs.items():
         facts, before = ask("modules", *words), COMMITTED["modules"][name]
         assert facts["code"] == before["code"] == 0
         assert set(facts["packages"]) | {"edgecnn"} == set(before["packages"])

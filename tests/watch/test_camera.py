@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,7 +76,7 @@ def test_what_is_no_camera_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixt
 
 def test_a_camera_of_others_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").touch()
-    monkeypatch.setattr(module.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(CameraError, match="may not be used by this user; run: sudo usermod -aG video"):
         OpenCVCamera(str(tmp_path / "x")).open()
 
