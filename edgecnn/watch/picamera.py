@@ -26,6 +26,11 @@ class PiCamera(Camera):
                 f"--picamera needs Picamera2, which cannot be imported ({error}); run: sudo apt install "
                 "python3-picamera2, and make the venv with: python3 -m venv --system-site-packages"
             ) from error
+        except ValueError as error:  # Bookworm's python3-simplejpeg was built for numpy 1, and the venv has numpy 2
+            raise UsageError(
+                f"--picamera: the system's Picamera2 does not fit this venv's numpy ({error}); run: pip install "
+                "--force-reinstall --no-deps simplejpeg"
+            ) from error
         self._kind = Picamera2
         self._camera: Any = None
         self._pixels: Any = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -91,6 +92,14 @@ def test_no_camera_and_one_that_does_not_start_are_errors_of_one_line(kind: type
     kind.there = False
     with pytest.raises(CameraError, match="the Pi camera is not there; 'rpicam-hello --list-cameras'"):
         PiCamera().open()
+
+
+def test_a_picamera2_for_another_numpy_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "picamera2", raising=False)
+    with pytest.raises(UsageError, match="numpy .numpy.dtype size changed.; run: pip install .* simplejpeg"):
+        PiCamera()
 
 
 def test_without_picamera2_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
