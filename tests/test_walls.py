@@ -24,6 +24,7 @@ HOUSE = {
     "runtime": {"errors"},
     "measure": {"errors", "runtime"},
     "deploy": DEVICE,
+    "watch": {"errors", "runtime"},
     "data": DEVICE,
     "models": DEVICE,
     "quantize.recipe": DEVICE,
@@ -34,7 +35,7 @@ HOUSE = {
 HOUSE["quantize"] = HOUSE["train"] | {"train"}
 HOUSE["export"] = HOUSE["quantize"] | {"quantize"}
 HOUSE["report"] = {"errors", "measure"}
-HOUSE["cli"] = HOUSE["export"] | {"deploy", "export", "report"}
+HOUSE["cli"] = HOUSE["export"] | {"deploy", "export", "report", "watch"}
 HOUSE["__main__"] = {"cli"}
 HOUSE["__init__"] = set()
 
@@ -44,7 +45,8 @@ import sys
 blocked = {
     "torch", "torchvision", "torchao", "torch_pruning", "tensorflow", "keras", "jax", "jaxlib", "litert_torch",
     "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "openvino", "executorch",
-    "safetensors", "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema",
+    "safetensors", "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema", "cv2",
+    "picamera2",
 }
 class Wall:
     def find_spec(self, name, path=None, target=None):
@@ -54,8 +56,8 @@ sys.meta_path.insert(0, Wall())
 """
 WALK = """
 import importlib, pkgutil
-import edgecnn.errors, edgecnn.runtime, edgecnn.measure, edgecnn.deploy
-for room in (edgecnn.runtime, edgecnn.measure, edgecnn.deploy):
+import edgecnn.errors, edgecnn.runtime, edgecnn.measure, edgecnn.deploy, edgecnn.watch
+for room in (edgecnn.runtime, edgecnn.measure, edgecnn.deploy, edgecnn.watch):
     for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
         importlib.import_module(module.name)
         print(module.name)
@@ -89,9 +91,8 @@ def imported(file: Path) -> set[str]:
 def test_device_safe_rooms_import_where_nothing_heavy_is_installed():
     run = subprocess.run([sys.executable, "-c", BLOCKED + WALK], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    expected = {
-        "edgecnn." + dotted(file) for file in FILES if dotted(file).startswith(("runtime.", "measure.", "deploy."))
-    }
+    rooms = ("runtime.", "measure.", "deploy.", "watch.")
+    expected = {"edgecnn." + dotted(file) for file in FILES if dotted(file).startswith(rooms)}
     assert set(run.stdout.split()) == expected
 
 
