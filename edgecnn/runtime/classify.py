@@ -1,11 +1,10 @@
-"""From an artifact's raw output to scores and names, and from an image file to an answer."""
+"""From an artifact's raw output to scores and names, and from an image to an answer."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL.Image import Image
@@ -39,14 +38,14 @@ class Answer:
     run: float
 
 
-def classify(runner: Runner, labels: Sequence[str], path: Path, k: int) -> Answer:
-    """The ``k`` best of ``labels`` for the picture in ``path``.
+def classify(runner: Runner, labels: Sequence[str], source: picture.Source, k: int) -> Answer:
+    """The ``k`` best of ``labels`` for the picture in ``source``, a file or the bytes of one.
 
     Raises BadPictureError for a file that cannot be read, BadFileError when the engine gives up or gives no numbers.
     """
     start = time.perf_counter()
     with picture.quiet():
-        loaded = picture.load(path, transparent=runner.input.channels in picture.TRANSPARENT)
+        loaded = picture.load(source, transparent=runner.input.channels in picture.TRANSPARENT)
     return classify_picture(runner, labels, loaded, k, 1000 * (time.perf_counter() - start))
 
 
