@@ -18,7 +18,7 @@ from edgecnn.serve.connection import CONNECTIONS
 from edgecnn.serve.http import BODY_BYTES
 from tests import tiny_artifacts
 from tests.serve.serving import GUARD, Served, png, serving
-from tests.tiny_artifacts import INT8_FILE, LABELS
+from tests.tiny_artifacts import FLOAT_FILE, INT8_FILE, LABELS
 
 SECRET = "correct-horse-battery-staple"
 HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
@@ -280,6 +280,32 @@ def test_a_picture_that_takes_too_long_ends_and_the_next_is_answered(hasty: Serv
     assert hasty.until(lambda health: health["status"] == "ok")
     assert hasty.classify()[0] == 200
     assert hasty.worker != worker
+
+
+def test_a_picture_that_ends_its_process_is_told_and_the_next_is_answered(tmp_path: Path) -> None:
+    answers: list[tuple[int, dict]] = []
+    with serving(tiny_artifacts.bundle(tmp_path / "b"), settings={"keeper.SHORT_LIFE": 0.0}) as served:
+        with served.stopped_worker() as worker:
+            client = threading.Thread(target=lambda: answers.append(served.classify()))
+            client.start()
+            served.until(lambda health: health["queue"] == 1)
+            os.kill(worker, signal.SIGKILL)
+            client.join()
+        assert answers == [
+            (500, {"error": "the process at this image was ended by SIGKILL; it is started again"})
+        ]  # fmt: skip
+        assert served.classify()[0] == 200
+
+
+def test_scores_that_are_no_numbers_are_a_fault_of_the_model(tmp_path: Path) -> None:
+    folder = tiny_artifacts.bundle(tmp_path / "b")
+    matrix = np.full((3, 48), 1e38, np.float32)
+    matrix[0] = np.nan
+    tiny_artifacts.tflite(folder / FLOAT_FILE, matrix)
+    tiny_artifacts.relist(folder)
+    with serving(folder / FLOAT_FILE) as served:
+        status, answer = served.classify()
+        assert status == 500 and "scores that are no finite numbers" in answer["error"]
 
 
 def test_a_full_queue_is_told_and_health_answers_meanwhile(served: Served) -> None:
