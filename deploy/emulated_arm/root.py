@@ -8,16 +8,15 @@ by apt, every wheel against its SHA-256 by pip.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgecnn.deploy.downloads import pip_python
 from edgecnn.deploy.emulated_arm.cache import Say, cache_root, once
 from edgecnn.deploy.emulated_arm.cpus import System
 from edgecnn.errors import EdgeCNNError, UsageError
@@ -134,22 +133,12 @@ def _fetch_wheels(folder: Path, system: System, say: Say) -> None:
     platforms = [word for platform in system.platforms for word in ("--platform", platform)]
     _run(
         [
-            *_pip(), "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes",
+            pip_python(), "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes",
             "--disable-pip-version-check", "--implementation", "cp", "--python-version", PYTHON, *platforms,
             "--dest", str(folder), "--requirement", str(wheels(system)),
         ],
         folder,
     )  # fmt: skip
-
-
-def _pip() -> list[str]:
-    """pip, of this Python or of the one that it was made from: an environment need not have its own."""
-    if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
-    for python in (getattr(sys, "_base_executable", ""), shutil.which("python3")):
-        if python and subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0:
-            return [python, "-m", "pip"]
-    raise UsageError("fetching ARM wheels needs pip, and no Python here has it; run: apt-get install python3-pip")
 
 
 def _ask(command: Sequence[str]) -> str:
