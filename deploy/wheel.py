@@ -77,7 +77,9 @@ def requirements(extra: str | None = None) -> list[str]:
 def _with(requirement: str, extra: str) -> str:
     """A requirement that only the extra brings."""
     what, _, condition = (part.strip() for part in requirement.partition(";"))
-    return f"{what}; {f'({condition}) and ' if condition else ''}extra == '{extra}'"
+    condition = f"({condition})" if " or " in condition else condition
+    both = [condition, f"extra == '{extra}'"] if condition else [f"extra == '{extra}'"]
+    return f"{what}; {' and '.join(both)}"
 
 
 def _package() -> Iterator[tuple[str, bytes]]:
