@@ -33,7 +33,8 @@ class DownloadError(CheckFailedError):
     """pip could not fetch; ``reason`` is its last error, ``package`` what it has no wheel of, if that is the reason."""
 
     def __init__(self, platform: Platform, said: Sequence[str]) -> None:
-        self.reason = reason(said)
+        unreached = [line for line in said if line.startswith("WARNING: Retrying")]  # pip calls that no wheel, too
+        self.reason = f"no answer from the package index: {last_line(unreached[0])}" if unreached else reason(said)
         missing = re.search(r"No matching distribution found for ([A-Za-z0-9._-]+)", self.reason)
         self.package = missing[1] if missing else None
         super().__init__(f"the wheels for {platform.machine} could not be downloaded: {self.reason}")
