@@ -110,14 +110,18 @@ trap undo EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+last_line() { # that says something
+  line=$(grep . "$said" | tail -n 1)
+  printf '%s' "${line:-nothing was said}"
+}
+
 # Runs a step; when it fails, the reason is one line and what was installed before is as it was.
 step() {
   what=$1
   shift
   "$@" >"$said" 2>&1 && return
   reason=$(grep '^ERROR' "$said" | tail -n 1)
-  [ -n "$reason" ] || reason=$(grep . "$said" | tail -n 1)
-  fail "$what failed: ${reason:-nothing was said}; what was installed before is as it was"
+  fail "$what failed: ${reason:-$(last_line)}; what was installed before is as it was"
 }
 
 say "making an environment with Python $version on $machine"
@@ -142,8 +146,8 @@ fi
 if [ -n "$camera" ]; then
   step "picamera2 beside edgecnn's numpy" "$new/bin/python" -c 'import picamera2'
 fi
-installed=$("$new/bin/edgecnn" --version 2>"$said") || fail "edgecnn does not start: $(tail -n 1 "$said"); what was" \
-  "installed before is as it was"
+installed=$("$new/bin/edgecnn" --version 2>"$said") || fail "edgecnn does not start: $(last_line); what was installed" \
+  "before is as it was"
 engine='
 import importlib, sys
 from edgecnn.runtime.engines import LITERT, TFLITE_RUNTIME
@@ -157,7 +161,7 @@ for name in (LITERT, TFLITE_RUNTIME):
 sys.exit("there is none")
 '
 works=$("$new/bin/python" -P -c "$engine" 2>"$said") || fail "the TFLite engine cannot be imported:" \
-  "$(tail -n 1 "$said"); what was installed before is as it was"
+  "$(last_line); what was installed before is as it was"
 
 old=$(readlink -- "$home/current" || true)
 link() { # link TARGET NAME: in one step, also where NAME is a link to a folder

@@ -86,8 +86,8 @@ def _absent(package: str, platform: Platform) -> str:
     if platform.python >= (3, 12):
         return f"{there}; no TFLite engine has, on 32-bit ARM, from Python 3.12 on: use a 64-bit system, or Python 3.11"
     return (
-        f"{there}; the wheels for 32-bit Raspberry Pi OS are on piwheels: set "
-        "PIP_EXTRA_INDEX_URL=https://www.piwheels.org/simple, or use a 64-bit system"
+        f"{there}; piwheels has wheels for 32-bit Raspberry Pi OS: set PIP_EXTRA_INDEX_URL to the address in the "
+        "board's /etc/pip.conf, or use a 64-bit system"
     )
 
 

@@ -57,7 +57,7 @@ def _make(work: Path, system: System, say: Say) -> None:
         downloads = Path(name)
         names = packages(system)
         say(f"making an emulated {system.name} system, once: reading Debian's list of packages")
-        environment = os.environ | {"APT_CONFIG": str(_configuration(downloads, system)), "LC_ALL": "C"}
+        environment = os.environ | {"APT_CONFIG": str(configuration(downloads, system, RELEASE)), "LC_ALL": "C"}
         _run(["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"], downloads, environment)
         say(f"fetching {len(names)} packages of Debian {RELEASE}")
         _run(["apt-get", "download", "-qq", *names], downloads, environment)
@@ -87,12 +87,15 @@ def _need_debian() -> None:
         )
 
 
-def _configuration(folder: Path, system: System) -> Path:
-    """apt's configuration, with everything that it reads or writes in ``folder``."""
+def configuration(folder: Path, system: System, release: str) -> Path:
+    """apt's configuration for a Debian release, with everything that it reads or writes in ``folder``.
+
+    Raises UsageError when apt here knows no mirror yet.
+    """
     for name in ("lists/partial", "archives/partial", "none"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
-    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {RELEASE} main\n", "utf-8")
+    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {release} main\n", "utf-8")
     file = folder / "apt.conf"
     network = [_ask(["apt-config", "dump", "--format", '%F "%v";%n', f"Acquire::{name}"]) for name in ("http", "https")]
     lines = [

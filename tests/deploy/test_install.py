@@ -151,7 +151,9 @@ def test_a_damaged_wheel_is_not_installed(settled: Person, tmp_path: Path) -> No
 
 def test_an_engine_that_cannot_be_imported_changes_nothing(settled: Person, tmp_path: Path) -> None:
     house = changed(settled.wheelhouse, tmp_path / "house")
-    broken = tiny_wheel(house, "ai_edge_litert", "99", "py3-none-any", module="raise OSError('illegal instruction')")
+    broken = tiny_wheel(
+        house, "ai_edge_litert", "99", "py3-none-any", module="raise OSError('illegal instruction\\n\\n')"
+    )
     lines = (house / "requirements.txt").read_text().splitlines()
     digest = subprocess.run(["sha256sum", str(broken)], capture_output=True, text=True, check=True).stdout.split()[0]
     kept = [line for line in lines if re.match(r"#|edgecnn=|click=|numpy=|pillow=", line)]
