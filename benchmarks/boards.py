@@ -2,8 +2,8 @@
 
     python -m benchmarks.boards BUNDLE IMAGE [bookworm] [trixie]
 
-Needs what `--target emulated:...` needs, and Debian's `proot`; a system takes some 300 MB and a quarter of an hour, most
-of it emulated pip. Nothing is measured: it prints what was run, and whether the answer there is the one here.
+Needs what `--target emulated:...` needs, and Debian's `proot`; a system takes some 300 MB and minutes, most of them
+emulated pip. Nothing is measured: it prints what was run, and whether the answer there is the one here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from edgecnn.deploy.emulated_arm.root import configuration
 
 SYSTEMS = {"bookworm": "3.11", "trixie": "3.13"}
 ENGINE = "ai-edge-litert==2.1.6"  # later ones crash under QEMU 7.2 when an interpreter is made
-PACKAGES = "base-files coreutils dash findutils grep libstdc++6 python3 python3-venv sed util-linux".split()
+PACKAGES = (
+    "base-files", "coreutils", "dash", "findutils", "grep", "libstdc++6", "python3", "python3-venv", "sed",
+    "util-linux",
+)  # fmt: skip
 HOME = "/home/pi"
 
 
@@ -85,7 +88,8 @@ def check(bundle: Path, image: Path, release: str) -> bool:
 def main(words: list[str]) -> int:
     """Check the releases that are named, or all; the exit code."""
     bundle, image, *releases = words
-    return 0 if all([check(Path(bundle), Path(image), release) for release in releases or SYSTEMS]) else 1
+    failed = [release for release in releases or SYSTEMS if not check(Path(bundle), Path(image), release)]
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
