@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from edgecnn.cli.main import main as edgecnn
-from edgecnn.deploy.emulated_arm.cpus import ARM64
+from edgecnn.deploy.emulated_arm.cpus import ARM64, CORES, CPUS
 from edgecnn.deploy.emulated_arm.root import configuration
 
 SYSTEMS = {"bookworm": "3.11", "trixie": "3.13"}
@@ -27,6 +27,8 @@ PACKAGES = (
     "util-linux",
 )  # fmt: skip
 HOME = "/home/pi"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+CPU = CPUS["cortex-a72"]
 
 
 def make_system(folder: Path, release: str) -> Path:
@@ -42,22 +44,42 @@ def make_system(folder: Path, release: str) -> Path:
         (root / name).symlink_to(f"usr/{name}")
     for package in sorted((downloads / "archives").glob("*.deb")):
         subprocess.run(["dpkg", "-x", str(package), str(root)], check=True)
-    for name in ("dev", "proc", "tmp", HOME[1:]):
+    for name in ("dev", "proc", "tmp", HOME[1:], str(CERTIFICATES.parent)[1:]):
         (root / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(CERTIFICATES, root / str(CERTIFICATES)[1:])  # which a package's script would make
     return root
 
 
-def inside(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the system, each of its processes on the emulated CPU."""
+def make_shared(folder: Path, bundle: Path, image: Path) -> None:
+    """A folder of what the system sees from outside: what to classify, and the CPU as the kernel of the board shows it.
+
+    Without the latter XNNPACK finds no CPU that it knows, and other kernels round otherwise.
+    """
+    shutil.copytree(bundle, folder / "bundle")
+    shutil.copy(image, folder / "image")
+    (folder / "cpuinfo").write_text(CPU.cpuinfo, "ascii")
+    cpus = folder / "sys/devices/system/cpu"
+    cpus.mkdir(parents=True)
+    for name in ("possible", "present"):
+        (cpus / name).write_text(f"0-{CORES - 1}\n", "ascii")
+
+
+def inside(root: Path, shared: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the system, each of its processes on the emulated CPU.
+
+    ``shared`` is there under the name that it has here: one kind of look at a file, proot 5.1 lets out of the system.
+    """
     environment = ["env", "-i", f"HOME={HOME}", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "PROOT_NO_SECCOMP=1"]
-    emulated = ["proot", "-q", "qemu-aarch64", "-r", str(root), "-b", "/proc", "-b", "/dev", "-w", HOME]
+    emulated = ["proot", "-q", f"qemu-aarch64 -cpu {CPU.name}", "-r", str(root), "-w", HOME]
+    for place in ("/proc", "/dev", str(shared), f"{shared}/cpuinfo:/proc/cpuinfo", f"{shared}/sys:/sys"):
+        emulated += ["-b", place]
     return subprocess.run([*environment, *emulated, *words], stdout=subprocess.PIPE, text=True)
 
 
-def answers(said: str) -> tuple[str, list[list[str]]]:
-    """The engine, and the labels of each image, the likeliest first."""
+def answer(said: str) -> tuple[str, list[tuple[str, float]]]:
+    """The engine, and the likeliest labels of the image with their logits."""
     told = json.loads(said)
-    return told["engine"], [[each["label"] for each in row["top"]] for row in told["images"]]
+    return told["engine"], [(each["label"], each["logit"]) for each in told["images"][0]["top"]]
 
 
 def check(bundle: Path, image: Path, release: str) -> bool:
@@ -71,18 +93,19 @@ def check(bundle: Path, image: Path, release: str) -> bool:
         words = ["wheelhouse", "--python", python, "--arch", "aarch64", "--out", str(home / "wheelhouse")]
         if edgecnn(words) != 0:
             return False
-        shutil.copytree(bundle, home / "bundle")
-        shutil.copy(image, home / "image")
-        if inside(root, "/bin/sh", "wheelhouse/install.sh").returncode != 0:
+        shared = Path(name, "shared")
+        shared.mkdir()
+        make_shared(shared, bundle, image)
+        if inside(root, shared, "/bin/sh", "wheelhouse/install.sh").returncode != 0:
             return False
-        there = inside(root, f"{HOME}/.local/bin/edgecnn", "classify", "bundle", "image", "--json")
-        words = [sys.executable, "-m", "edgecnn", "classify", str(bundle), str(image), "--json"]
-        here = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
-        engine, labels = answers(there.stdout)
-        same = labels == answers(here.stdout)[1]
-        print(f"{release}, Python {python}, aarch64: install.sh ran, classify with {engine}: {labels[0]}, ", end="")
-        print("as here" if same else f"but here {answers(here.stdout)[1][0]}")
-        return same
+        asked = ["classify", str(shared / "bundle"), str(shared / "image"), "--json"]
+        there = inside(root, shared, f"{HOME}/.local/bin/edgecnn", *asked)
+        here = subprocess.run([sys.executable, "-m", "edgecnn", *asked], stdout=subprocess.PIPE, text=True, check=True)
+        engine, found = answer(there.stdout)
+        wanted = answer(here.stdout)[1]
+        print(f"{release}, Python {python}, {CPU.title}: install.sh ran; classify with {engine}: {found}", end="")
+        print(" as here" if found == wanted else f", but here {wanted}", flush=True)
+        return found == wanted
 
 
 def main(words: list[str]) -> int:

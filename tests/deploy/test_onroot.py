@@ -31,9 +31,9 @@ class Root:
         (self.environment / "install.exit").write_text("0")
         self.versions: dict[str, Path] = {}
         for seed, version in enumerate(("first", "second", "third")):
-            self.versions[version] = tiny_artifacts.bundle(self.staged / f"versions/{version}/bundle", seed=seed)
-        (self.staged / "name").mkdir()
-        (self.staged / "name/versions").symlink_to("../versions")
+            home = self.staged / "name/versions" / version
+            home.mkdir(parents=True)
+            self.versions[version] = tiny_artifacts.bundle(home / "bundle", seed=seed)
 
     def install(self, version: str, env: Path | None = None) -> str | None:
         """Serve a version; what was said where that failed, '' where it was killed."""
