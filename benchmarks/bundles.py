@@ -14,7 +14,7 @@ from pathlib import Path
 
 import edgecnn
 from edgecnn import checkpoint
-from edgecnn.cli.bundling import load_source
+from edgecnn.cli.sources import load_source
 from edgecnn.errors import BadFileError, CheckFailedError
 from edgecnn.export.bundle import TOOLS, write_bundle
 from edgecnn.export.drafts import orders

@@ -1,9 +1,9 @@
-"""What each step of calibration brings: ``python -m benchmarks.calibration [--model NAME...] [--recipe NAME]``.
+"""What each step of calibration brings: ``python -m benchmarks.calibration [--recipe NAME] [--spread S] [--measure]``.
 
-Calibrates the shipped weights with and without tightened ranges, corrected biases, equalized channels and, for weights
-of 4 bits, adapted rounding, and holds the simulations against the float model on training images that did not
-calibrate: signal to quantization noise of the logits in dB, and the share of images in the same class. No test image is
-looked at.
+Shows the committed results, or makes them: calibrates the shipped weights with and without tightened ranges, corrected
+biases, equalized channels and, for weights of 4 bits, adapted rounding, and holds the simulations against the float
+model on training images that did not calibrate: signal to quantization noise of the logits in dB, and the share of
+images in the same class. No test image is looked at.
 
 ``--spread S`` does the same to nets that compute the same with badly scaled weights: each channel between two layers
 times e to the power of S times a normal number. MobileNets come so out of training.
@@ -12,23 +12,23 @@ times e to the power of S times a normal number. MobileNets come so out of train
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import itertools
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from benchmarks.committed import Results, Row, shown_decibels
 from edgecnn import models
 from edgecnn.data import registry
 from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import Source, find_weights
-from edgecnn.measure.stats import agreement
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.adaround import adapt_rounding
 from edgecnn.quantize.correct import correct_biases
@@ -36,7 +36,7 @@ from edgecnn.quantize.fold import fold
 from edgecnn.quantize.passes.equalize import pairs, scale
 from edgecnn.quantize.qdq import make_room_for_biases
 from edgecnn.quantize.ranges import tighten_ranges
-from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8, Recipe, parse
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8, Recipe, parse
 from edgecnn.report.table import table
 
 CALIBRATION, HELD_OUT, SEED = 512, 2000, 7
@@ -48,23 +48,17 @@ STEPS = (
     "equalized, tightened, corrected",
 )
 ADAPTED = ("tightened, adapted, corrected",)  # does nothing to weights of 8 bits
-HEADERS = ("model", "calibration", "SQNR dB", "agreement")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One calibration of one model: noise of its logits in dB below the signal, and the share of equal classes."""
-
-    model: str
-    steps: str
-    sqnr: float
-    agreement: float
+SPREADS = (0.0, 1.0)
+HEADERS = ("model", "recipe", "spread", "calibration", "SQNR dB", "agreement")
 
 
 def measure(
     model: str, data: str, images: int = HELD_OUT, recipe: Recipe = STATIC_W8A8, spread: float = 0.0
 ) -> list[Row]:
-    """A row for each of STEPS, and of ADAPTED where it matters, on ``images`` training images."""
+    """A row for each of STEPS, and of ADAPTED where it matters, on ``images`` training images.
+
+    ``sqnr`` is of the logits, in dB, ``agreement`` the share of images in the same class as by the float model.
+    """
     dataset = registry.load(data)
     source = Source(*find_weights(model, dataset), dataset, CALIBRATION)
     source = replace(source, model=rescaled(source.model, spread))
@@ -73,8 +67,13 @@ def measure(
     pictures = split.take(np.arange(len(split)))[0]
     exact = predictor(source.model)(pictures)
     chosen = STEPS + (ADAPTED if recipe.weight_bits < 8 else ())
-    graphs = ((steps, _calibrated(source, batches, steps, recipe)) for steps in chosen)
-    return [_row(model, steps, predictor(graph)(pictures), exact) for steps, graph in graphs]
+    rows = []
+    for steps in chosen:
+        logits = predictor(_calibrated(source, batches, steps, recipe))(pictures)
+        same = agreement(logits.argmax(1), exact.argmax(1))
+        what = {"model": model, "recipe": recipe.name, "spread": spread, "steps": steps}
+        rows.append(what | {"sqnr": sqnr(exact, logits), "agreement": same})
+    return rows
 
 
 def rescaled(model: nn.Module, spread: float) -> fx.GraphModule:
@@ -99,32 +98,35 @@ def _calibrated(source: Source, batches: Sequence[Tensor], steps: str, recipe: R
     return graph_module
 
 
-def _row(model: str, steps: str, logits: np.ndarray, exact: np.ndarray) -> Row:
-    noise = float(np.square(logits - exact).mean())
-    sqnr = 10 * math.log10(float(np.square(exact).mean()) / noise)
-    return Row(model, steps, sqnr, agreement(logits.argmax(1), exact.argmax(1)))
+def text(rows: Sequence[Row]) -> str:
+    """A line per model and calibration."""
+    cells = [
+        (row["model"], row["recipe"], f"{row['spread']:g}", row["steps"], shown_decibels(row["sqnr"]),
+         f"{100 * row['agreement']:.2f} %")
+        for row in rows
+    ]  # fmt: skip
+    return table(HEADERS, cells, "llllrr")
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Print a row per model and calibration."""
-    parser = argparse.ArgumentParser(prog="benchmarks.calibration", description=__doc__)
+RESULTS = Results("calibration.json", ("model", "recipe", "spread", "steps"), text)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table or JSON; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description="Steps of calibration.")
     parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
     parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--recipe", default=STATIC_W8A8.name, choices=[recipe.name for recipe in SIMULATED])
-    parser.add_argument("--spread", type=float, default=0.0)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args(words)
-    rows = []
-    for model in options.model:
-        print(model, file=sys.stderr)
-        rows += measure(model, options.data, recipe=parse(options.recipe), spread=options.spread)
-    if options.json:
-        given = {"data": options.data, "recipe": options.recipe, "spread": options.spread}
-        print(json.dumps(given | {"rows": [asdict(row) for row in rows]}, indent=2))
-    else:
-        cells = [[row.model, row.steps, f"{row.sqnr:.2f}", f"{100 * row.agreement:.2f} %"] for row in rows]
-        print(table(HEADERS, cells, "llrr"))
+    recipes = [STATIC_W8A8.name, STATIC_W4A8.name]
+    parser.add_argument("--recipe", nargs="+", default=recipes, choices=recipes)
+    parser.add_argument("--spread", nargs="+", type=float, default=SPREADS)
+
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for spread, recipe, model in itertools.product(options.spread, options.recipe, options.model):
+            print(f"{model} as {recipe}, spread {spread:g}", file=sys.stderr)
+            yield from measure(model, options.data, recipe=parse(recipe), spread=spread)
+
+    return RESULTS.main(parser, rows, words)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

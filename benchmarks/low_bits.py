@@ -1,31 +1,30 @@
-"""Which layers should keep 8 bits in static_w4a8: ``python -m benchmarks.low_bits [--model NAME...] [--json]``.
+"""Which layers should keep 8 bits in static_w4a8: ``python -m benchmarks.low_bits [--model NAME...] [--measure]``.
 
-Calibrates the shipped weights with 4-bit weights everywhere but in some layers, and holds the simulations against the
-float model on training images that did not calibrate, as ``benchmarks.calibration`` does: bytes of the weights, signal
-to quantization noise of the logits in dB, share of images in the same class. No rounding is adapted. No test image is
-looked at.
+Shows the committed results, or makes them: calibrates the shipped weights with 4-bit weights everywhere but in some
+layers, and holds the simulations against the float model on training images that did not calibrate, as
+``benchmarks.calibration`` does: bytes of the weights, signal to quantization noise of the logits in dB, share of images
+in the same class. No rounding is adapted. No test image is looked at.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import fx
 
 from benchmarks.calibration import CALIBRATION, HELD_OUT, SEED
+from benchmarks.committed import Results, Row, shown_decibels
 from edgecnn import models
 from edgecnn.data import registry
 from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import Source, find_weights
-from edgecnn.measure.stats import agreement, decibels
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.graph import module_of
@@ -39,19 +38,12 @@ KEPT = ("no layer", "first", "last", "depthwise", "first, last", "first, last, d
 HEADERS = ("model", "8 bits in", "bytes of weights", "SQNR dB", "agreement")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One choice for one model: noise of its logits in dB below the signal, and the share of equal classes."""
-
-    model: str
-    kept: str
-    bytes: int
-    sqnr: float | None
-    agreement: float
-
-
 def measure(model: str, data: str, images: int = HELD_OUT) -> list[Row]:
-    """A row for each of KEPT, on ``images`` training images."""
+    """A row for each of KEPT, on ``images`` training images.
+
+    ``bytes`` are of the weights, ``sqnr`` is of the logits, in dB, ``agreement`` the share of images in the same class
+    as by the float model.
+    """
     dataset = registry.load(data)
     source = Source(*find_weights(model, dataset), dataset, CALIBRATION)
     batches = [to_input(torch.from_numpy(batch)) for batch in source.calibration_batches()]
@@ -67,7 +59,8 @@ def measure(model: str, data: str, images: int = HELD_OUT) -> list[Row]:
         make_room_for_biases(graph_module)
         logits = predictor(graph_module)(pictures)
         same = agreement(logits.argmax(1), exact.argmax(1))
-        rows.append(Row(model, kept, size, decibels(exact, logits), same))
+        found = {"bytes": size, "sqnr": sqnr(exact, logits), "agreement": same}
+        rows.append({"model": model, "kept": kept} | found)
     return rows
 
 
@@ -84,27 +77,31 @@ def _choose(graph_module: fx.GraphModule, kept: str) -> int:
     return sum(layer.weight.numel() * layer.weight_bits // 8 for layer in layers)
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Print a row per model and choice."""
-    parser = argparse.ArgumentParser(prog="benchmarks.low_bits", description=__doc__)
+def text(rows: Sequence[Row]) -> str:
+    """A line per model and choice."""
+    cells = [
+        (row["model"], row["kept"], f"{row['bytes']:,}", shown_decibels(row["sqnr"]), f"{100 * row['agreement']:.2f} %")
+        for row in rows
+    ]
+    return table(HEADERS, cells, "llrrr")
+
+
+RESULTS = Results("low_bits.json", ("model", "kept"), text)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table or JSON; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.low_bits", description="Layers that keep 8 bits.")
     parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
     parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args(words)
-    rows = []
-    for model in options.model:
-        print(model, file=sys.stderr)
-        rows += measure(model, options.data)
-    if options.json:
-        print(json.dumps({"data": options.data, "rows": [asdict(row) for row in rows]}, indent=2))
-    else:
-        cells = [[row.model, row.kept, f"{row.bytes:,}", _db(row.sqnr), f"{100 * row.agreement:.2f} %"] for row in rows]
-        print(table(HEADERS, cells, "llrrr"))
 
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for model in options.model:
+            print(model, file=sys.stderr)
+            yield from measure(model, options.data)
 
-def _db(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.2f}"
+    return RESULTS.main(parser, rows, words)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

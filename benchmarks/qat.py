@@ -1,26 +1,28 @@
-"""What training under quantization brings: ``python -m benchmarks.qat [--recipe NAME] [--train FOLDER] [--json]``.
+"""What training under quantization brings: ``python -m benchmarks.qat [--recipe NAME] [--model NAME...] [--measure]``.
 
-Without ``--train`` prints the committed results (benchmarks/results/qat.json, or those of the recipe). With it, trains
-the shipped weights of every model with every seed through the command line, as a user does, into FOLDER (runs that are
-there are not made again, interrupted ones go on), scores the TFLite files on all CIFAR-10 test images, holds them
-against their simulation in PyTorch on the same images, and prints the results. ``--record`` writes them into the
-committed file, and the weights of the first seed to those that ship.
+Shows the committed results, or makes them: trains the shipped weights of every model with every seed through the
+command line, as a user does, below ``--runs`` (what is there is not made again, interrupted runs go on), scores the
+TFLite files on all CIFAR-10 test images, and holds them against their simulation in PyTorch on the same images.
+``--record`` also puts the weights of the first seed beside those that ship.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgecnn import checkpoint
+from benchmarks.committed import Results, Row
+from edgecnn import checkpoint, models
 from edgecnn.data import registry
 from edgecnn.data.dataset import batches
 from edgecnn.evaluate import predictor
@@ -32,8 +34,6 @@ from edgecnn.runtime.bundle import open_bundle
 from edgecnn.runtime.classify import predict
 from edgecnn.train import CHECKPOINT, WEIGHTS
 
-RESULTS = Path(__file__).parent / "results"
-COMMITTED = {STATIC_W8A8.name: RESULTS / "qat.json", STATIC_W4A8.name: RESULTS / "qat_static_w4a8.json"}
 MODELS = {
     STATIC_W8A8.name: ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8"),
     STATIC_W4A8.name: ("depth_res", "resnet8"),
@@ -41,38 +41,17 @@ MODELS = {
 SEEDS = (0, 1, 2)
 FAST = ("--compile", "--precision", "bfloat16")
 HEADERS = (
-    "model", "float32", "calibrated", "trained: mean (lowest to highest)", "change, points: mean", "lowest",
+    "model", "recipe", "float32", "calibrated", "trained: mean (lowest to highest)", "change, points: mean", "lowest",
     "agreement with simulation", "QUANTIZE ops", "epochs", "training",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Row:
-    """One run: accuracies and agreement are shares of all test images, ``change`` is in points from float32.
+def run(model: str, recipe: str, seed: int, folder: Path) -> Row:
+    """Train, or go on with, one model and seed below ``folder``, and hold its file against its simulation.
 
-    ``calibrated`` is the accuracy without training, as recorded with the shipped weights where it is.
+    Accuracies and agreement are shares of all test images, ``change`` is in points from float32. ``calibrated`` is the
+    accuracy without training, as recorded with the shipped weights where it is.
     """
-
-    model: str
-    seed: int
-    epochs: int
-    learning_rate: float
-    images: int
-    float32: float
-    calibrated: float
-    trained: float
-    change: float
-    change_interval: tuple[float, float]
-    agreement_with_simulation: float
-    quantize_ops: int
-    bytes: int
-    seconds: float
-    device: str
-    command: str
-
-
-def run(model: str, seed: int, folder: Path, recipe: str = STATIC_W8A8.name) -> Row:
-    """Train, or go on with, one model and seed below ``folder``, and hold its file against its simulation."""
     start = model if recipe == STATIC_W8A8.name else f"{model}-{recipe}"
     place, bundle = (folder / f"{start}-{seed}{part}" for part in ("", "-bundle"))
     words = ["--qat", "--seed", str(seed), *FAST, "--run", str(place), "--out", str(bundle)]
@@ -90,16 +69,17 @@ def run(model: str, seed: int, folder: Path, recipe: str = STATIC_W8A8.name) -> 
             simulated.append(simulate(images).argmax(1))
             scored.append(predict(runner, images).argmax(1))
     quantized = document["quantized"]
-    low, high = quantized["change_interval_points"]
     calibrated = header.metrics.get(f"{recipe}_accuracy") or _calibrated(model, folder, recipe)
     settings, training = trained.header.recipe, trained.header.training
-    return Row(
-        model, seed, settings["epochs"], settings["learning_rate"], quantized["images"],
-        document["float"]["accuracy"], calibrated, quantized["accuracy"],
-        quantized["change_points"], (low, high), agreement(np.concatenate(simulated), np.concatenate(scored)),
-        quantized["gate"]["quantize_ops"], quantized["bytes"], training["seconds"], training["device"],
-        trained.header.command,
-    )  # fmt: skip
+    return {
+        "model": model, "recipe": recipe, "seed": seed, "epochs": settings["epochs"],
+        "learning_rate": settings["learning_rate"], "images": quantized["images"],
+        "float32": document["float"]["accuracy"], "calibrated": calibrated, "trained": quantized["accuracy"],
+        "change": quantized["change_points"], "change_interval": quantized["change_interval_points"],
+        "agreement_with_simulation": agreement(np.concatenate(simulated), np.concatenate(scored)),
+        "quantize_ops": quantized["gate"]["quantize_ops"], "bytes": quantized["bytes"],
+        "seconds": training["seconds"], "device": training["device"], "command": trained.header.command,
+    }  # fmt: skip
 
 
 def _calibrated(model: str, folder: Path, recipe: str) -> float:
@@ -128,47 +108,44 @@ def ship(model: str, folder: Path, accuracy: float, recipe: str) -> None:
     checkpoint.save(checkpoint.shipped_folder() / header.dataset / f"{model}.{recipe}.safetensors", more, tensors)
 
 
-def text(rows: list[dict[str, Any]]) -> str:
-    """A line per model."""
+def text(rows: Sequence[Row]) -> str:
+    """A line per model and recipe."""
     cells = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        mine = [row for row in rows if row["model"] == model]
+    for model, recipe in dict.fromkeys((row["model"], row["recipe"]) for row in rows):
+        mine = [row for row in rows if (row["model"], row["recipe"]) == (model, recipe)]
         trained = [100 * row["trained"] for row in mine]
         changes = [row["change"] for row in mine]
         minutes = statistics.mean(row["seconds"] for row in mine) / 60
         cells.append((
-            model, f"{100 * mine[0]['float32']:.2f} %", f"{100 * mine[0]['calibrated']:.2f} %",
+            model, recipe, f"{100 * mine[0]['float32']:.2f} %", f"{100 * mine[0]['calibrated']:.2f} %",
             f"{statistics.mean(trained):.2f} % ({min(trained):.2f} to {max(trained):.2f})",
             f"{statistics.mean(changes):+.2f}", f"{min(changes):+.2f}",
             f"{100 * min(row['agreement_with_simulation'] for row in mine):.2f} %",
             str(max(row["quantize_ops"] for row in mine)), str(mine[0]["epochs"]), f"{minutes:.1f} min",
         ))  # fmt: skip
-    return table(HEADERS, cells, "lrrrrrrrrr")
+    return table(HEADERS, cells, "llrrrrrrrrr")
+
+
+RESULTS = Results("qat.json", ("model", "recipe", "seed"), text)
 
 
 def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.qat", description="Float, calibrated, trained.")
-    parser.add_argument("--train", type=Path, metavar="FOLDER")
-    parser.add_argument("--recipe", default=STATIC_W8A8.name, choices=COMMITTED)
-    parser.add_argument("--model", nargs="+")
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/qat"))
+    parser.add_argument("--recipe", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
     parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
-    parser.add_argument("--record", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(words)
-    if options.train is None:
-        rows = json.loads(COMMITTED[options.recipe].read_text())
-    else:
-        models = options.model or MODELS[options.recipe]
-        runs = [run(model, seed, options.train, options.recipe) for model in models for seed in options.seed]
-        rows = [asdict(row) for row in runs]
-        if options.record:
-            COMMITTED[options.recipe].write_text(json.dumps(rows, indent=2) + "\n")
-            for row in rows:
-                if row["seed"] == SEEDS[0]:
-                    ship(row["model"], options.train, row["trained"], options.recipe)
-    print(json.dumps(rows, indent=2) if options.json else text(rows))
-    return 0
+
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for recipe, model, seed in itertools.product(options.recipe, options.model, options.seed):
+            if model in MODELS[recipe]:
+                row = run(model, recipe, seed, options.runs)
+                if options.record and seed == SEEDS[0]:
+                    ship(model, options.runs, row["trained"], recipe)
+                yield row
+
+    return RESULTS.main(parser, rows, words)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Which layers quantization harms, and what keeping them float32 costs: ``python -m benchmarks.sensitivity [--json]``.
+"""Which layers quantization harms, and what keeping them float32 costs: ``python -m benchmarks.sensitivity``.
 
-For every model and bound the fewest layers found that ``quantize --max-drop`` leaves in float32, the drop of the file
-on training images that neither calibrated nor chose, its bytes and its latency over those of the file int8 throughout.
+Prints the committed table, or with ``--measure`` a new one, which ``--record`` commits. For every model and bound the
+fewest layers found that ``quantize --max-drop`` leaves in float32, the drop of the file on training images that neither
+calibrated nor chose, its bytes and its latency over those of the file int8 throughout.
 ``resnet8, unbalanced`` is resnet8 after a change that leaves its function as it was and its integers not: within a
 residual block the channels of a BatchNorm are scaled up and down, and the next convolution's weights inversely.
 """
@@ -10,19 +11,19 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
+from benchmarks.committed import Results, Row
 from edgecnn import models
 from edgecnn.cli.max_drop import document
 from edgecnn.data import registry
 from edgecnn.export.drafts import Order
-from edgecnn.export.mixed import Outcome, searching
+from edgecnn.export.mixed import searching
 from edgecnn.export.source import Source, find_weights
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.report.table import table
@@ -35,14 +36,6 @@ DOUBLINGS = 6.0  # a channel is scaled by up to so many, up or down
 HEADERS = (
     "model", "at most", "int8 throughout drops", "float32 layers", "drops", "bytes", "latency",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model and bound; ``result`` is what ``quantize --max-drop --json`` says of it."""
-
-    model: str
-    result: dict[str, object]
 
 
 def unbalance(model: nn.Module, pairs: Sequence[tuple[str, str]], doublings: float = DOUBLINGS) -> nn.Module:
@@ -60,49 +53,60 @@ def unbalance(model: nn.Module, pairs: Sequence[tuple[str, str]], doublings: flo
     return changed
 
 
-def measure(name: str, data: str, bounds: Sequence[float]) -> list[tuple[str, Outcome]]:
-    """An outcome for each bound, the layers ranked once."""
+def measure(name: str, data: str, bounds: Sequence[float]) -> list[Row]:
+    """A row for each bound, the layers ranked once; ``result`` is what ``quantize --max-drop --json`` says of it."""
     dataset = registry.load(data)
     source = Source(*find_weights(name.partition(",")[0], dataset), dataset, CALIBRATION)
     if name == UNBALANCED:
         source = replace(source, model=unbalance(source.model, SCALED))
     with searching(Order("tflite", STATIC_W8A8), source, lambda line: print(line, file=sys.stderr)) as search:
-        return [(name, search.within(bound)) for bound in bounds]
+        return [{"model": name, "bound": bound, "result": document(search.within(bound))} for bound in bounds]
 
 
-def cells(name: str, outcome: Outcome) -> list[str]:
-    """A line of the table."""
-    kept = sum(set(harm.layers) <= set(outcome.best.float_layers) for harm in outcome.ranking)
-    low, high = outcome.best.effect.interval
-    plain_low, plain_high = outcome.plain.effect.interval
-    ratio = 1.0 if outcome.cost is None else outcome.cost.mixed.ratio
+def text(rows: Sequence[Row]) -> str:
+    """A line for each model and bound, and the layers that stay float32."""
+    found = [(row["model"], row["result"]) for row in rows]
+    lines = [table(HEADERS, [_cells(name, result) for name, result in found], "lrrrrrr"), ""]
+    lines += [
+        f"{name}, {result['bound_points']:g}: {', '.join(result['float_layers'])} in float32"
+        for name, result in found if result["float_layers"]
+    ]  # fmt: skip
+    return "\n".join(lines).rstrip()
+
+
+def _cells(name: str, result: Row) -> list[str]:
+    kept = sum(set(harm["layers"]) <= set(result["float_layers"]) for harm in result["ranking"])
+    ratio = 1.0 if result["cost"] is None else result["cost"]["mixed"]["ratio"]
+    plain = result["int8_throughout"]
     return [
-        name, f"{outcome.bound:g}{'' if outcome.within else ', not kept'}",
-        f"{outcome.plain.effect.drop:+.2f} ({plain_low:+.2f} to {plain_high:+.2f})",
-        f"{kept} of {len(outcome.ranking)}", f"{outcome.best.effect.drop:+.2f} ({low:+.2f} to {high:+.2f})",
-        f"{outcome.best.bytes / outcome.plain.bytes:.2f} times", f"{ratio:.2f} times",
+        name, f"{result['bound_points']:g}{'' if result['within'] else ', not kept'}", _drop(plain),
+        f"{kept} of {len(result['ranking'])}", _drop(result["proven"]),
+        f"{result['bytes'] / plain['bytes']:.2f} times", f"{ratio:.2f} times",
     ]  # fmt: skip
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Print a row per model and bound."""
+def _drop(effect: Row) -> str:
+    low, high = effect["interval_points"]
+    return f"{effect['drop_points']:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+RESULTS = Results("sensitivity.json", ("model", "bound"), text)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table or JSON; returns the exit code."""
     names = [*models.names(), UNBALANCED]
-    parser = argparse.ArgumentParser(prog="benchmarks.sensitivity", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sensitivity", description="Layers that stay float32.")
     parser.add_argument("--model", nargs="+", default=names, choices=names)
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--bound", nargs="+", type=float, default=BOUNDS, metavar="POINTS")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args(words)
-    found = [row for name in options.model for row in measure(name, options.data, options.bound)]
-    if options.json:
-        rows = [asdict(Row(name, document(outcome))) for name, outcome in found]
-        print(json.dumps({"data": options.data, "rows": rows}, indent=2))
-        return
-    print(table(HEADERS, [cells(name, outcome) for name, outcome in found], "lrrrrrr"))
-    for name, outcome in found:
-        if outcome.best.float_layers:
-            print(f"{name}, {outcome.bound:g}: {', '.join(outcome.best.float_layers)}")
+
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for name in options.model:
+            yield from measure(name, options.data, options.bound)
+
+    return RESULTS.main(parser, rows, words)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

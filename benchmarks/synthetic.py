@@ -1,29 +1,28 @@
-"""What calibrating without data costs: ``python -m benchmarks.synthetic [--model NAME...] [--data DATA] [--json]``.
+"""What calibrating without data costs: ``python -m benchmarks.synthetic [--model NAME...] [--measure]``.
 
-Calibrates the shipped weights for static_w8a8 on training images, on the images that ``--calibration synthetic`` makes,
-on the noise they start from, and on images made from the BatchNorms alone, and holds each simulation against the float
-model on training images that did not calibrate: signal to quantization noise of the logits in dB, and the share of
-images in the same class. No test image is looked at.
+Shows the committed results, or makes them: calibrates the shipped weights for static_w8a8 on training images, on the
+images that ``--calibration synthetic`` makes, on the noise they start from, and on images made from the BatchNorms
+alone, and holds each simulation against the float model on training images that did not calibrate: signal to
+quantization noise of the logits in dB, and the share of images in the same class. No test image is looked at.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from benchmarks.calibration import CALIBRATION, HELD_OUT, SEED
+from benchmarks.committed import Results, Row, shown_decibels
 from edgecnn import models
 from edgecnn.data import registry
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import CALIBRATION_SEED, SYNTHETIC_IMAGES, Source, find_weights
-from edgecnn.measure.stats import agreement, decibels
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.quantize.synthetic import start, synthesize, to_pixels
@@ -32,19 +31,12 @@ from edgecnn.report.table import table
 HEADERS = ("model", "calibrated on", "SQNR dB", "agreement", "seconds")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One calibration of one model: SQNR of its logits, share of equal classes, and how long its images took."""
-
-    model: str
-    images: str
-    sqnr: float | None
-    agreement: float
-    seconds: float
-
-
 def measure(model: str, data: str, images: int = HELD_OUT, made: int = SYNTHETIC_IMAGES) -> list[Row]:
-    """A row for each kind of images, ``made`` of those that are not from the data set, on ``images`` others."""
+    """A row for each kind of images, ``made`` of those that are not from the data set, on ``images`` others.
+
+    ``sqnr`` is of the logits, in dB, ``agreement`` the share of images in the same class as by the float model,
+    ``seconds`` what it took to make the images.
+    """
     dataset = registry.load(data)
     source = Source(*find_weights(model, dataset), dataset, CALIBRATION)
     arguments = source.arguments
@@ -65,31 +57,37 @@ def measure(model: str, data: str, images: int = HELD_OUT, made: int = SYNTHETIC
         graph_module = ptq.calibrate(source.model, arguments, [calibrating], passes.defaults(STATIC_W8A8))
         logits = predictor(graph_module)(pictures)
         share = agreement(logits.argmax(1), exact.argmax(1))
-        rows.append(Row(model, name, decibels(exact, logits), share, seconds))
+        found = {"sqnr": sqnr(exact, logits), "agreement": share, "seconds": seconds}
+        rows.append({"model": model, "images": name} | found)
     return rows
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Print a row per model and kind of images."""
-    parser = argparse.ArgumentParser(prog="benchmarks.synthetic", description=__doc__)
+def text(rows: Sequence[Row]) -> str:
+    """A line per model and kind of images."""
+    cells = [
+        (row["model"], row["images"], shown_decibels(row["sqnr"]), f"{100 * row['agreement']:.2f} %",
+         f"{row['seconds']:.0f}")
+        for row in rows
+    ]  # fmt: skip
+    return table(HEADERS, cells, "llrrr")
+
+
+RESULTS = Results("synthetic.json", ("model", "images"), text)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table or JSON; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.synthetic", description="Calibration without data.")
     parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
     parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args(words)
-    rows = []
-    for model in options.model:
-        print(model, file=sys.stderr)
-        rows += measure(model, options.data)
-    if options.json:
-        print(json.dumps({"data": options.data, "rows": [asdict(row) for row in rows]}, indent=2))
-    else:
-        cells = [
-            [row.model, row.images, "exact" if row.sqnr is None else f"{row.sqnr:.2f}", f"{100 * row.agreement:.2f} %",
-             f"{row.seconds:.0f}"]
-            for row in rows
-        ]  # fmt: skip
-        print(table(HEADERS, cells, "llrrr"))
+
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for model in options.model:
+            print(model, file=sys.stderr)
+            yield from measure(model, options.data)
+
+    return RESULTS.main(parser, rows, words)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,12 +18,17 @@ from edgecnn.errors import CheckFailedError, EdgeCNNError
 from edgecnn.runtime.files import write_bytes
 
 PAGE = Path(__file__).parent / "README.md"
-BLOCK = re.compile(r"(?<=<!-- python -m )(benchmarks\.\w+)( [^\n]*)?( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(?<=<!-- python -m )(benchmarks\.[\w.]+)( [^\n]*)?( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
 
 
 def updated(text: str) -> str:
     """The page with every table made anew. Raises CheckFailedError for a command that fails."""
-    return BLOCK.sub(lambda match: f"{match[1]}{match[2] or ''}{match[3]}\n```\n{_printed(match)}\n```\n\n", text)
+    return BLOCK.sub(lambda match: f"{match[1]}{match[2] or ''}{match[3]}\n{_shown(_printed(match))}\n\n", text)
+
+
+def _shown(printed: str) -> str:
+    """What is a table in Markdown stays one, other text is shown as it is."""
+    return printed if printed.startswith("|") else f"```\n{printed}\n```"
 
 
 def _printed(match: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.committed import Results, Row
 from edgecnn import models
 from edgecnn.cli.made_for import measure_on
 from edgecnn.data.registry import load
@@ -26,9 +27,7 @@ from edgecnn.measure import stats
 from edgecnn.measure.costs import TIME, Runs, middle
 from edgecnn.quantize.passes import defaults
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
-from edgecnn.runtime.files import write_bytes
 
-COMMITTED = Path(__file__).parent / "results" / "targets.json"
 TARGETS = ("x86", "cortex-a72", "cortex-a76")
 COSTS = ("float32", "plain", "x86", "chosen")
 CALIBRATION = 512  # images, as edgecnn quantize has it
@@ -36,8 +35,6 @@ HEADERS = (
     "model", "target", "float32", "plain", "x86's passes", "chosen", "of float32", "of plain", "bytes", "passes",
     "float layers",
 )  # fmt: skip
-
-Row = dict[str, Any]
 
 
 def run(model: str, targets: Sequence[str], data: str) -> Iterator[Row]:
@@ -48,7 +45,8 @@ def run(model: str, targets: Sequence[str], data: str) -> Iterator[Row]:
         workshop = Workshop(source, Path(folder), _say)
         for target in targets:
             choice = choose(workshop, target, measure_on(target, _say))
-            yield {"model": model, "data": data} | asdict(choice.made_for)
+            made_for: Row = json.loads(json.dumps(asdict(choice.made_for)))  # tuples become the lists of a file
+            yield {"model": model} | made_for
 
 
 def costs(row: Row) -> dict[str, Runs]:
@@ -63,9 +61,9 @@ def costs(row: Row) -> dict[str, Runs]:
 
 
 def text(rows: Sequence[Row]) -> str:
-    """A table in Markdown; x86 in microseconds with the 95 % intervals of the ratios, ARM in thousand instructions."""
+    """A table in Markdown, by target: x86 in microseconds, ratios with 95 % intervals; ARM in thousand instructions."""
     lines = ["| " + " | ".join(HEADERS) + " |", "|---|---" + "|---:" * 7 + "|---|---|"]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: TARGETS.index(row["target"])):
         known, chosen, timed = costs(row), _chosen(row), row["kind"] == TIME
         figures = [f"{middle(known[name]):.1f}" if timed else f"{middle(known[name]) / 1000:,.0f}" for name in COSTS]
         ratios = [_ratio(row["kind"], known["chosen"], known[name]) for name in ("float32", "plain")]
@@ -104,27 +102,21 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+RESULTS = Results("targets.json", ("model", "target"), text)
+
+
 def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.targets", description="Files made for a target.")
-    parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--record", action="store_true")
     parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
     parser.add_argument("--target", nargs="+", default=list(TARGETS))
     parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(words)
-    rows: list[Row] = json.loads(COMMITTED.read_text()) if COMMITTED.exists() else []
-    for model in options.model if options.measure else ():
-        for row in run(model, options.target, options.data):
-            new = json.loads(json.dumps(row))
-            rows = [each for each in rows if (each["model"], each["target"]) != (model, row["target"])] + [new]
-            rows.sort(key=lambda each: (TARGETS.index(each["target"]), models.names().index(each["model"])))
-            if options.record:
-                write_bytes(COMMITTED, json.dumps(rows).encode() + b"\n")
-    wanted = [row for row in rows if row["model"] in options.model and row["target"] in options.target]
-    print(json.dumps(wanted, indent=2) if options.json else text(wanted))
-    return 0
+
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for model in options.model:
+            yield from run(model, options.target, options.data)
+
+    return RESULTS.main(parser, rows, words)
 
 
 if __name__ == "__main__":

@@ -6,36 +6,18 @@ from typing import Any
 
 import click
 
-from edgecnn.cli.bundling import passes_option, run, sign_option, weights_option
-from edgecnn.cli.options import (
-    broken_option,
-    data_option,
-    force_option,
-    image_option,
-    json_option,
-    mean_option,
-    model_option,
-    out_option,
-    std_option,
-)
+from edgecnn.cli.bundling import FileWords, bundle_options, formats_option, passes_option, run
+from edgecnn.cli.sources import SourceWords, source_options
 
 
 @click.command(name="export")
-@model_option
-@weights_option
-@data_option
-@image_option
-@mean_option
-@std_option
-@broken_option
-@click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")
+@source_options
+@formats_option
 @passes_option
-@sign_option
-@out_option
-@force_option
-@json_option
-def command(**options: Any) -> None:
+@bundle_options
+def command(formats: str, passes: str | None, **options: Any) -> None:
     """Write a trained model as float32 files, each checked against PyTorch, in a bundle."""
     from edgecnn.quantize.recipe import FLOAT32
 
-    run(recipe=FLOAT32, engine=None, calibration=1, **options)
+    words = SourceWords.take(options)
+    run(words, 1, FileWords(FLOAT32, formats, passes), **options)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edgecnn.cli.options import print_json
+from edgecnn.cli.sources import say
 from edgecnn.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
+    from edgecnn.cli.bundling import FileWords
     from edgecnn.export.drafts import Order
     from edgecnn.export.judge import Judged
     from edgecnn.export.mixed import Cost, Latency, Outcome
     from edgecnn.export.source import Source
-    from edgecnn.quantize.recipe import Recipe
     from edgecnn.quantize.sensitivity import Effect
 
 _OPTIONS = (
@@ -39,25 +40,26 @@ def float_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def way_to_layers(
-    max_drop: float | None, options: Mapping[str, Any], recipe: Recipe
+    max_drop: float | None, files: FileWords, calibration: int | Literal["synthetic"]
 ) -> Callable[[Order, Source], Outcome] | None:
     """How to come from the TFLite order and a source to the layers that stay float32; None without ``--max-drop``.
 
-    ``options`` are the others of ``quantize``, by name. Raises UsageError for options that do not go together, before
-    anything is read.
+    Raises UsageError for options that do not go together, before anything is read.
     """
-    from edgecnn.cli.bundling import say, split_names
+    from edgecnn.cli.bundling import split_names
     from edgecnn.quantize.recipe import STATIC_W8A8
 
     if max_drop is None:
         return None
-    if options["float_layers"] is not None:
+    if files.float_layers is not None:
         raise UsageError("--max-drop chooses the layers that --float-layers names; give one of them")
-    if recipe is not STATIC_W8A8:
-        raise UsageError(f"--max-drop is for recipe {STATIC_W8A8.name}, not for {recipe.name}; leave --recipe out")
-    if "tflite" not in split_names(options["formats"]):
+    if files.recipe is not STATIC_W8A8:
+        raise UsageError(
+            f"--max-drop is for recipe {STATIC_W8A8.name}, not for {files.recipe.name}; leave --recipe out"
+        )
+    if "tflite" not in split_names(files.formats):
         raise UsageError("--max-drop proves a TFLite file; add tflite to the formats")
-    if options["calibration"] == "synthetic":
+    if calibration == "synthetic":
         raise UsageError("--max-drop needs labelled images; give --calibration a number, not 'synthetic'")
     if not 0 <= max_drop <= 100:
         raise UsageError(f"--max-drop {max_drop:g} is no drop of accuracy in points (valid: 0 to 100)")

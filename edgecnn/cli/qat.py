@@ -28,13 +28,20 @@ _OPTIONS = (
     click.option("--learning-rate", type=float, help="Of --qat, at the start. Default: 0.01."),
     click.option("--batch-size", type=click.IntRange(1), help="Of --qat. Default: 256."),
     click.option("--seed", type=int, help="Of --qat. Default: 0."),
+    click.option(
+        "--ranges",
+        type=click.Choice(["following", "learned"]),
+        help="Of --qat: 'following' the batches, frozen half way; 'learned' like weights (LSQ). Default: following.",
+    ),
     click.option("--precision", help="Of --qat: float32 or bfloat16. Default: float32."),
     click.option("--compile", "compiled", is_flag=True, default=None, help="Of --qat: much faster in long runs."),
     click.option("--device", help="Of --qat: auto, cpu or cuda. Default: auto."),
     click.option("--run", type=click.Path(path_type=Path), help="Folder of --qat. Default: runs/MODEL-DATA...-qat."),
     click.option("--resume", is_flag=True, default=None, help="Go on from the checkpoint in the folder of --qat."),
 )
-SETTINGS = ("epochs", "learning_rate", "batch_size", "seed", "precision", "compiled", "device", "run", "resume")
+SETTINGS = (
+    "epochs", "learning_rate", "batch_size", "seed", "ranges", "precision", "compiled", "device", "run", "resume",
+)  # fmt: skip
 
 
 def qat_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,7 +82,7 @@ def way_to_trained(
         return lambda source, rewrites: _load(qat_weights, source, recipe)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--qat trains in one process; run it without torchrun")
-    places = {name: given.pop(name) for name in ("device", "run", "resume") if name in given}
+    others = {name: given.pop(name) for name in ("ranges", "device", "run", "resume") if name in given}
     if "compiled" in given:
         given["compile"] = given.pop("compiled")
     TrainRecipe(**given)  # refused here, before the data is read
@@ -94,11 +101,12 @@ def way_to_trained(
             source.dataset,
             source.calibration_batches(),
             training.settings(header, mirrorable=source.dataset.mirrorable, **given),
-            places.get("run") or Path("runs") / name,
+            others.get("run") or Path("runs") / name,
             rewrites=rewrites,
             quantized=recipe,
-            device=places.get("device", "auto"),
-            resume=places.get("resume", False),
+            ranges=others.get("ranges", training.FOLLOWING),
+            device=others.get("device", "auto"),
+            resume=others.get("resume", False),
             force=force,
             command=command(source.dataset.name),
         )

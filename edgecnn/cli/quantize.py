@@ -6,21 +6,19 @@ from typing import Any, Literal
 
 import click
 
-from edgecnn.cli.bundling import passes_option, run, sign_option, split_names, weights_option
+from edgecnn.cli.bundling import (
+    FileWords,
+    Ways,
+    bundle_options,
+    formats_option,
+    passes_option,
+    run,
+    split_names,
+)
 from edgecnn.cli.made_for import check_target
 from edgecnn.cli.max_drop import float_options, way_to_layers
-from edgecnn.cli.options import (
-    broken_option,
-    data_option,
-    force_option,
-    image_option,
-    json_option,
-    mean_option,
-    model_option,
-    out_option,
-    std_option,
-)
 from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
+from edgecnn.cli.sources import SourceWords, source_options
 from edgecnn.cli.train import recorded_command
 from edgecnn.errors import UsageError
 
@@ -48,15 +46,9 @@ class Calibration(click.ParamType):
 
 
 @click.command(name="quantize")
-@model_option
-@weights_option
-@data_option
-@image_option
-@mean_option
-@std_option
-@broken_option
+@source_options
 @click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w4a8, static_w8a16 ...")
-@click.option("--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas.")
+@formats_option
 @passes_option
 @click.option("--engine", metavar="NAME", help="Quantized engine of TorchScript. Default: qnnpack.")
 @click.option(
@@ -80,21 +72,23 @@ class Calibration(click.ParamType):
     "cortex-a72, cortex-a76 (instructions, emulated), ssh://[USER@]HOST[:PORT], or auto: this machine.",
 )  # fmt: skip
 @qat_options
-@sign_option
-@out_option
-@force_option
-@json_option
+@bundle_options
 @click.pass_context
 def command(
     context: click.Context,
     /,
     *,
     recipe: str,
+    formats: str,
+    passes: str | None,
+    engine: str | None,
+    calibration: int | Literal["synthetic"],
     equalize: bool,
+    float_layers: str | None,
+    max_drop: float | None,
     target: str | None,
     qat: bool,
     qat_weights: str | None,
-    max_drop: float | None,
     force: bool,
     **options: Any,
 ) -> None:
@@ -104,17 +98,17 @@ def command(
     """
     from edgecnn.quantize.recipe import parse
 
-    chosen = parse(recipe)
+    words = SourceWords.take(options)
+    files = FileWords(parse(recipe), formats, passes, float_layers, engine, equalize)
     if equalize and qat_weights is not None:
         raise UsageError("--equalize changes weights and --qat-weights gives trained ones; leave one of them out")
-    values = {name: options.pop(name) for name in SETTINGS}
+    settings = {name: options.pop(name) for name in SETTINGS}
     trained = way_to_trained(
-        qat, qat_weights, values, chosen, force, lambda dataset: recorded_command(context, dataset)
+        qat, qat_weights, settings, files.recipe, force, lambda dataset: recorded_command(context, dataset)
     )
-    search = way_to_layers(max_drop, options, chosen)
+    search = way_to_layers(max_drop, files, calibration)
     if target is not None:
-        names = ("passes", "float_layers")
-        given = [name for name in names if options[name] is not None]
-        given += ["max_drop"] * (max_drop is not None) + ["equalize"] * equalize
-        check_target(target, chosen, given, split_names(options["formats"]), trained is not None)
-    run(recipe=chosen, equalize=equalize, trained=trained, search=search, force=force, target=target, **options)
+        asked = {"passes": passes, "float_layers": float_layers, "max_drop": max_drop, "equalize": equalize or None}
+        given = [name for name, value in asked.items() if value is not None]
+        check_target(target, files.recipe, given, split_names(formats), trained is not None)
+    run(words, calibration, files, Ways(trained, search, target), force=force, **options)

@@ -22,6 +22,9 @@ from edgecnn.cli.options import (
     print_json,
     std_option,
 )
+from edgecnn.errors import UsageError
+
+DISTILLATION = 0.5
 
 
 @click.command(name="train")
@@ -38,6 +41,8 @@ from edgecnn.cli.options import (
 @click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Peak, after warm-up.")
 @click.option("--weight-decay", type=float, default=5e-4, show_default=True)
 @click.option("--label-smoothing", type=float, default=0.1, show_default=True)
+@click.option("--teacher", type=click.Path(path_type=Path), help="Weights of a network to learn from as well.")
+@click.option("--distillation", type=float, help="Share of the loss that is the teacher's. Default: 0.5 with one.")
 @click.option("--average", type=float, default=0.998, show_default=True, help="Decay of the averaged weights.")
 @click.option("--shift", type=click.IntRange(0), default=4, show_default=True, help="Random shift in pixels.")
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
@@ -62,6 +67,8 @@ def command(
     std: tuple[float, ...] | None,
     on_broken: str,
     out: Path | None,
+    teacher: Path | None,
+    distillation: float | None,
     flip: bool | None,
     shift: int,
     cutout: int,
@@ -78,19 +85,25 @@ def command(
     On several GPUs: torchrun --nproc-per-node N -m edgecnn train ...
     """
     from edgecnn import models
-    from edgecnn.cli.bundling import normalization_from
+    from edgecnn.cli.sources import normalization_from
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
+    from edgecnn.train.distill import load_teacher
 
     models.check(model)
     normalization = normalization_from(mean, std)
+    if distillation is None:
+        distillation = 0.0 if teacher is None else DISTILLATION
+    elif teacher is None:
+        raise UsageError("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
     if precision == "auto":
         precision = "bfloat16" if choose_device(device).type == "cuda" else "float32"
     # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.
     recipe = TrainRecipe(
-        augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled, **settings
-    )
+        augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled,
+        distillation=distillation, **settings,
+    )  # fmt: skip
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if flip is None:
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=dataset.mirrorable))
@@ -101,6 +114,7 @@ def command(
     header = train(
         model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded,
         normalization=normalization or models.default_normalization(model, dataset.image[2]),
+        teacher=None if teacher is None else load_teacher(teacher, dataset),
     )  # fmt: skip
     if as_json:
         print_json({

@@ -182,7 +182,8 @@ def _left(layer: LayerError) -> float:
 
 
 _EQUALIZE = "'edgecnn quantize --equalize', which reaches channels that only a ReLU parts from the next layer"
-_RETRAIN = "'edgecnn quantize --qat', or --recipe static_w8a16"
+_KEEP_FLOAT = "--max-drop 0.3, which leaves the layers that harm most in float32"
+_RETRAIN = f"'edgecnn quantize --qat', --recipe static_w8a16, or {_KEEP_FLOAT}"
 _CALIBRATE = (
     "Calibrate on images like those it will see, and on more of them ('edgecnn quantize --calibration 2048'); if that "
     "changes nothing, try --qat"
@@ -221,7 +222,7 @@ def _cause(layer: LayerError) -> tuple[str, str, str]:
             f"rounding its weights, not its values: they keep {_decibels(layer.weight_db)}, in the worst channel "
             f"{_decibels(layer.weight_worst_db)}"
         )
-        return "weights", said, "Try 'edgecnn quantize --qat'"
+        return "weights", said, f"Try 'edgecnn quantize --qat', or {_KEEP_FLOAT}"
     if layer.used is not None and layer.used < NARROW:
         said = f"its range is {held}, of which its values use {_share(layer.used)}; they reach {reached}"
         return "unused", said, _CALIBRATE

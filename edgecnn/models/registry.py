@@ -18,6 +18,7 @@ Factory = Callable[..., nn.Module]
 
 _FACTORIES: dict[str, Factory] = {}
 _FAMILIES = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
+_TEACHERS = ("teacher",)  # to learn from, not for devices: known by name, and not listed
 _ENTRY_POINTS = "edgecnn.models"
 
 
@@ -46,11 +47,11 @@ def register(name: str) -> Callable[[Factory], Factory]:
 
 
 def names() -> list[str]:
-    """Names of all known models: our own in the order of the README, then those of other packages.
+    """Names of all models for devices: our own in the order of the README, then those of other packages.
 
     Raises UsageError for a package whose models cannot be loaded.
     """
-    for family in _FAMILIES:
+    for family in (*_FAMILIES, *_TEACHERS):
         import_module(f"edgecnn.models.{family}")
     for entry in entry_points(group=_ENTRY_POINTS):
         try:
@@ -60,7 +61,7 @@ def names() -> list[str]:
             raise UsageError(
                 f"the models of package '{package}' cannot be loaded ({error}); mend or uninstall it"
             ) from error
-    return list(_FACTORIES)
+    return [name for name in _FACTORIES if name not in _TEACHERS]
 
 
 def check(name: str) -> None:
@@ -68,7 +69,7 @@ def check(name: str) -> None:
     spec = own.parse(name)
     if spec is not None:
         own.check(spec)
-    elif name not in names():
+    elif name not in [*names(), *_TEACHERS]:
         raise UnknownNameError("model", name, [*_FACTORIES, *own.FORMS])
 
 

@@ -52,6 +52,8 @@ class NormalizedConv2d(QuantizedConv2d):
     def fold(self) -> None:
         """The inverse: one weight and one bias, which give the same."""
         weight, bias = self.folded_weight().detach(), self.folded_bias().detach()
+        if self.steps is not None:
+            self.steps = nn.Parameter(self.steps.detach() * self.growth().detach())
         for name in ("gain", "shift", "mean", "var"):
             delattr(self, name)
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
@@ -65,6 +67,10 @@ class NormalizedConv2d(QuantizedConv2d):
     def folded_weight(self) -> Tensor:
         """The weight with the running statistics folded in."""
         return self.weight * self.factor().view(-1, 1, 1, 1)
+
+    def growth(self) -> Tensor:
+        """The magnitude of ``factor``."""
+        return self.factor().abs()
 
     def folded_bias(self) -> Tensor:
         """The bias with the running statistics folded in."""

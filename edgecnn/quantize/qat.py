@@ -26,7 +26,9 @@ from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.batchnorm import fold_batchnorm_again, unfold_batchnorm
+from edgecnn.quantize.dropout import bring_back
 from edgecnn.quantize.fold import fold
+from edgecnn.quantize.learned import learn_ranges, settle_ranges
 from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
 from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8, Recipe, parse
 from edgecnn.quantize.simulate import Mode, set_mode
@@ -34,6 +36,7 @@ from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.state import State
 
 FOLLOWED = 0.5  # of the epochs; then ranges are frozen
+RANGES = (FOLLOWING, LEARNED) = ("following", "learned")
 _SCALES = ".smallest_scales"
 
 
@@ -128,11 +131,15 @@ class Trained:
         plain = passes.apply(self.float_graph(model), moving, self.header.arguments)
         done = set(plain.state_dict())
         graph_module = insert_quantizers(plain, self.recipe, float_layers)
+        learned = self.header.quantization.get("ranges") == LEARNED
         for name, tensor in graph_module.state_dict().items():
-            if name not in done and not name.endswith(_SCALES):
+            of_weights = name.endswith(_SCALES)
+            if name not in done and (learned or not of_weights):
                 if name not in self.tensors:
                     raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}'")
-                tensor.copy_(self.tensors[name])
+                kept = self.tensors[name]
+                # Filters over groups of columns are all filters for the first pixel, then all for the next.
+                tensor.copy_(kept.repeat(len(tensor) // len(kept)) if of_weights else kept)
         make_room_for_biases(graph_module)
         set_mode(graph_module, Mode.SIMULATE)
         return graph_module
@@ -152,6 +159,7 @@ def train(
     *,
     rewrites: Iterable[str],
     quantized: Recipe = STATIC_W8A8,
+    ranges: str = FOLLOWING,
     device: str = "auto",
     resume: bool = False,
     force: bool = False,
@@ -167,6 +175,7 @@ def train(
         "recipe_name": quantized.name,
         "rewrites": list(chosen),
         "float_weights": checkpoint.digest(model),
+        "ranges": ranges,
     }
     start = Header(
         header.model, header.arguments, data.name, data.classes, recipe.to_json(), quantization=quantization,
@@ -178,11 +187,17 @@ def train(
     def build() -> nn.Module:
         graph_module = ptq.calibrate(model, header.arguments, calibrating, _lasting(chosen), quantized, adapt=False)
         unfold_batchnorm(graph_module, (to_input(torch.from_numpy(batch)) for batch in calibrating))
+        bring_back(graph_module, model, header.arguments)
+        if ranges == LEARNED:
+            learn_ranges(graph_module)
         return graph_module
 
     def before_epoch(state: State, epoch: int) -> None:
         set_mode(state.model, Mode.FOLLOW if epoch < FOLLOWED * recipe.epochs else Mode.FROZEN)
 
-    task = Task(start, build, before_epoch, fold_batchnorm_again, teacher=model)
+    def finish(result: nn.Module) -> nn.Module:
+        return settle_ranges(fold_batchnorm_again(result))
+
+    task = Task(start, build, before_epoch, finish, teacher=model)
     run(task, data, recipe, out, device=device, resume=resume, force=force)
     return Trained.load(out / WEIGHTS, model, header)

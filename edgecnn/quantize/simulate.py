@@ -64,6 +64,19 @@ def straight_through(x: Tensor, scale: Tensor, lowest: Tensor | int, highest: Te
     return kept + (torch.round(kept.detach() / scale) * scale - kept).detach()
 
 
+def learned_step(x: Tensor, scale: Tensor, lowest: Tensor | int, highest: Tensor | int, count: int) -> Tensor:
+    """``straight_through`` with a gradient for ``scale`` too, that of Esser et al. 2020, equation 3.
+
+    It is divided by the root of ``count``, which is to be the number of values times that of steps on one side.
+    """
+    share = count**-0.5
+    scale = scale * share + (scale * (1 - share)).detach()
+    steps = x.float() / scale
+    low, high = lowest * torch.ones_like(scale), highest * torch.ones_like(scale)
+    kept = torch.where((steps < low) | (steps > high), torch.clamp(steps.detach(), low, high), steps)
+    return (kept + (torch.round(kept.detach()) - kept).detach()) * scale
+
+
 @dataclass(frozen=True)
 class Affine:
     """Scale (above 0) and zero point (in -128..127) of an int8 tensor."""
@@ -194,7 +207,7 @@ class _QuantizedWeight(nn.Module):
     """Mixin of a layer whose ``weight`` is quantized per output channel.
 
     ``weight_bits`` is 8 or 4. ``smallest_scales`` float32 [out channels] are lower bounds of the scales; 0 where there
-    is none.
+    is none. ``steps`` float32 [out channels] are scales of ``weight`` that are learned; None where they follow it.
     """
 
     weight: Tensor
@@ -204,6 +217,7 @@ class _QuantizedWeight(nn.Module):
     exported_weight: Tensor
     mode: Mode = Mode.OBSERVE
     weight_bits: int = BITS
+    steps: Tensor | None
 
     @classmethod
     def adopt(cls, layer: nn.Module) -> Self:
@@ -211,6 +225,7 @@ class _QuantizedWeight(nn.Module):
         layer.__class__ = cls
         assert isinstance(layer, cls)
         layer.register_buffer("smallest_scales", torch.zeros(len(layer.weight)))
+        layer.register_parameter("steps", None)
         return layer
 
     def set_mode(self, mode: Mode) -> None:
@@ -229,13 +244,19 @@ class _QuantizedWeight(nn.Module):
         """The weight in float, as it is quantized."""
         return self.weight
 
+    def growth(self) -> Tensor:
+        """How many times as large ``folded_weight`` is as ``weight``, float32 [out channels]."""
+        return torch.ones_like(self.smallest_scales)
+
     @property
     def largest(self) -> int:
         """The largest integer that a weight can be; the smallest is minus this."""
         return 2 ** (self.weight_bits - 1) - 1
 
     def weight_scales(self) -> Tensor:
-        """float32 [out channels]: the largest magnitude of each channel over ``largest``."""
+        """float32 [out channels]: the largest magnitude of each channel over ``largest``, or what was learned."""
+        if self.steps is not None:
+            return (self.steps.abs() * self.growth()).clamp(min=SMALLEST_SCALE)
         weight = self.folded_weight().detach()
         reached = weight.abs().amax(dim=tuple(range(1, weight.dim()))).clamp(min=SMALLEST_SCALE)
         return torch.maximum(reached / self.largest, self.smallest_scales)
@@ -247,9 +268,11 @@ class _QuantizedWeight(nn.Module):
             return weight
         if self.mode in TRAINED:
             scales = self.weight_scales().view(-1, *[1] * (weight.dim() - 1))
+            if self.steps is not None:
+                return learned_step(weight, scales, -self.largest, self.largest, weight[0].numel() * self.largest)
             return straight_through(weight, scales, -self.largest, self.largest)
         if self.mode is Mode.SIMULATE:
-            scales = self.weight_scales()
+            scales = self.weight_scales().detach()
             zeros = torch.zeros_like(scales, dtype=torch.int32)
             return torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -self.largest, self.largest)
         grid = self._grid(self.exported_scales, self.exported_zeros)

@@ -5,8 +5,14 @@ G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge in a neural network
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from edgecnn import checkpoint
+from edgecnn.data.dataset import DataSet
+from edgecnn.errors import BadFileError
 
 TEMPERATURE = 2.0
 
@@ -23,3 +29,21 @@ def divergence(logits: Tensor, teacher: Tensor) -> Tensor:
 def prepared(teacher: nn.Module) -> nn.Module:
     """The teacher as it is asked: as it is used, and with nothing of it to train."""
     return teacher.eval().requires_grad_(False)
+
+
+def load_teacher(path: Path, data: DataSet) -> nn.Module:
+    """The network in a weights file, to learn the classes of ``data`` from. Raises BadFileError if it knows others."""
+    network, header = checkpoint.load_model(path)
+    there = (*header.arguments.image_size, header.arguments.in_channels)
+    if there != data.image:
+        raise BadFileError(f"{path} is a teacher for images of {_size(there)}, but {data.name} has {_size(data.image)}")
+    if header.classes != data.classes:
+        raise BadFileError(
+            f"{path} is a teacher for the {len(header.classes)} classes of {header.dataset}, not for the "
+            f"{len(data.classes)} of {data.name}; give one that was trained on {data.name}"
+        )
+    return network
+
+
+def _size(image: tuple[int, ...]) -> str:
+    return "x".join(map(str, image))

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from edgecnn import models
-from edgecnn.checkpoint import Header
+from edgecnn.checkpoint import Header, digest
 from edgecnn.data.dataset import DataSet, Split, everything, hold_out
 from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
@@ -63,13 +63,15 @@ def train(
     force: bool = False,
     command: str = "",
     normalization: Normalization | None = None,
+    teacher: nn.Module | None = None,
 ) -> Header:
     """Train ``model`` on ``data`` and write weights, a checkpoint and a curve into the folder ``out``.
 
     Returns the header of the weights: ``metrics`` holds ``test_accuracy`` (fraction of the test images, scored once, at
     the end), or ``validation_accuracy`` where the recipe holds images out. Under torchrun all processes return it, and
     the first writes. ``resume`` goes on from the checkpoint in ``out``; ``command`` is recorded in the header.
-    ``normalization`` is what the architecture sees of its input; None for edgecnn's own.
+    ``normalization`` is what the architecture sees of its input; None for edgecnn's own. ``teacher`` takes the same
+    images to logits of the same classes, and is what the recipe's ``distillation`` is from.
 
     Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
@@ -78,8 +80,9 @@ def train(
     height, width, channels = data.image
     arguments = ModelArguments(len(data.classes), channels, (height, width))
     own = None if normalization is None else normalization.for_channels(channels)
-    header = Header(model, arguments, data.name, data.classes, recipe.to_json(), command=command, normalization=own)
-    task = Task(header, lambda: models.create(model, arguments, own))
+    settings = recipe.to_json() | ({} if teacher is None else {"teacher": digest(teacher)})
+    header = Header(model, arguments, data.name, data.classes, settings, command=command, normalization=own)
+    task = Task(header, lambda: models.create(model, arguments, own), teacher=teacher)
     return run(task, data, recipe, out, device=device, resume=resume, force=force)
 
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.calibration import rescaled
-from benchmarks.low_bits import KEPT, Row, measure
+from benchmarks.committed import Row
+from benchmarks.low_bits import KEPT, measure
 from edgecnn.quantize.fold import fold
 from tests import nets
 
 
 def test_each_choice_costs_its_bytes_and_all_8_bits_lose_least() -> None:
-    rows = {row.kept: row for row in measure("lenet", "digits", images=200)}
+    rows = {row["kept"]: row for row in measure("lenet", "digits", images=200)}
     assert tuple(rows) == KEPT
     bits4, bits8 = rows["no layer"], rows["all layers"]
-    assert bits8.bytes == 2 * bits4.bytes
-    assert rows["first, last"].bytes - bits4.bytes == (450 + 840) // 2 + rest(rows)
-    assert bits8.sqnr is not None
-    assert all(row.sqnr is not None and row.sqnr < bits8.sqnr for row in rows.values() if row is not bits8)
+    assert bits8["bytes"] == 2 * bits4["bytes"]
+    assert rows["first, last"]["bytes"] - bits4["bytes"] == (450 + 840) // 2 + rest(rows)
+    assert all(row["sqnr"] < bits8["sqnr"] for row in rows.values() if row is not bits8)
 
 
-def rest(rows: dict[str, Row]) -> int:
+def rest(rows: dict[str, Row]) -> Any:
     """The paired columns of the first convolution have zeros besides the weights."""
-    return rows["first"].bytes - rows["no layer"].bytes - 450 // 2
+    return rows["first"]["bytes"] - rows["no layer"]["bytes"] - 450 // 2
 
 
 def test_a_rescaled_net_computes_the_same_with_other_weights() -> None:

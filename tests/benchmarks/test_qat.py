@@ -9,7 +9,8 @@ from benchmarks.qat import text
 
 def row(model: str, seed: int, trained: float, agreement: float, quantize_ops: int = 0) -> dict[str, Any]:
     return {
-        "model": model, "seed": seed, "epochs": 3, "float32": 0.75, "calibrated": 0.74, "trained": trained,
+        "model": model, "recipe": "static_w8a8", "seed": seed, "epochs": 3, "float32": 0.75,
+        "calibrated": 0.74, "trained": trained,
         "change": 100 * (trained - 0.75), "agreement_with_simulation": agreement, "quantize_ops": quantize_ops,
         "seconds": 60.0 * (seed + 1),
     }  # fmt: skip
@@ -18,5 +19,5 @@ def row(model: str, seed: int, trained: float, agreement: float, quantize_ops: i
 def test_a_model_is_one_line_with_the_mean_of_its_seeds_and_the_worst_of_what_must_hold() -> None:
     rows = [row("a", 0, 0.76, 0.99), row("a", 1, 0.74, 0.98), row("a", 2, 0.765, 0.995, 1), row("b", 0, 0.75, 1.0)]
     first, second = (" ".join(line.split()) for line in text(rows).splitlines()[2:])
-    assert first == "a 75.00 % 74.00 % 75.50 % (74.00 to 76.50) +0.50 -1.00 98.00 % 1 3 2.0 min"
-    assert second == "b 75.00 % 74.00 % 75.00 % (75.00 to 75.00) +0.00 +0.00 100.00 % 0 3 1.0 min"
+    assert first == "a static_w8a8 75.00 % 74.00 % 75.50 % (74.00 to 76.50) +0.50 -1.00 98.00 % 1 3 2.0 min"
+    assert second == "b static_w8a8 75.00 % 74.00 % 75.00 % (75.00 to 75.00) +0.00 +0.00 100.00 % 0 3 1.0 min"

@@ -9,14 +9,16 @@ import jsonschema
 import pytest
 
 import edgecnn.measure.measurement as module
-from benchmarks import fuzz, own_models, qat, selection, targets
+from benchmarks import calibration, fuzz, low_bits, own_models, qat, selection, sensitivity, synthetic, targets
+from benchmarks.ablations import qat as ablations_qat
 from benchmarks.suite import ACCURACY, BENCH, RESULTS, folder_name
 from benchmarks.summary import Row
 from edgecnn.measure.measurement import Session
 from edgecnn.runtime.records import decode, read_json
 
 SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
-RECORDS = (own_models.RESULTS, targets.COMMITTED, *qat.COMMITTED.values())  # of scripts that print them
+SCRIPTS = (ablations_qat, calibration, low_bits, qat, sensitivity, synthetic, targets)
+RECORDS = (own_models.RESULTS, *(script.RESULTS.path for script in SCRIPTS))
 FILES = sorted(RESULTS.rglob("*.json"))
 LARGEST = 1 << 20  # bytes of all results of a machine
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from benchmarks.targets import COMMITTED, HEADERS, costs, text
+from benchmarks.targets import HEADERS, RESULTS, costs, text
 from edgecnn.measure.costs import dearer, middle
 
 
@@ -49,7 +48,7 @@ def test_ratios_of_times_have_intervals() -> None:
     assert header.count("|") == rule.count("|") == line.count("|") == len(HEADERS) + 1
 
 
-@pytest.mark.parametrize("known", json.loads(COMMITTED.read_text()), ids=lambda row: f"{row['model']} {row['target']}")
+@pytest.mark.parametrize("known", RESULTS.rows(), ids=lambda row: f"{row['model']} {row['target']}")
 def test_no_committed_choice_is_worse_than_the_plain_conversion_or_than_float32(known: dict[str, Any]) -> None:
     found = costs(known)
     for other in ("plain", "float32"):

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 import edgecnn
 from edgecnn import checkpoint, models
-from edgecnn.cli.bundling import text
+from edgecnn.cli.bundle_text import text
 from edgecnn.cli.main import main
 from edgecnn.data import registry
 from edgecnn.errors import CheckFailedError

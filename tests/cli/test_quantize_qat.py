@@ -157,12 +157,33 @@ def test_4_bit_weights_are_trained_kept_apart_and_given_back(
     assert line == f"{run / WEIGHTS} was trained for static_w4a8, not for static_w8a8; change --recipe"
 
 
+@pytest.mark.usefixtures("stored_conversions")
+def test_learned_ranges_come_out_in_every_format_and_are_given_back(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    formats = ["--format", "tflite,torchscript,onnx"]
+    settings = ["--epochs", 1, "--batch-size", 128, "--run", "run"]
+    code, out, _ = quantize(capfd, "--qat", "--ranges", "learned", *settings, *formats, "--out", "made", "--json")
+    assert code == 0
+    document: dict[str, Any] = json.loads(out)
+    assert checkpoint.load(Path("run") / WEIGHTS)[0].quantization["ranges"] == "learned"
+    mine = [each for each in document["files"] if each["recipe"] == "static_w8a8"]
+    assert [each["failure"] for each in mine] == [None] * 3
+    assert document["quantized"]["gate"]["agreement"] >= 0.985
+    code, _, _ = quantize(capfd, "--qat-weights", Path("run") / WEIGHTS, "--out", "again")
+    assert code == 0
+    assert (Path("again") / FILE).read_bytes() == (Path("made") / FILE).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--epochs", "3"], "--epochs is a setting of the training that --qat does; add --qat"),
         (["--learning-rate", "0.1"], "--learning-rate is a setting of the training that --qat does; add --qat"),
         (["--compile"], "--compile is a setting of the training that --qat does; add --qat"),
+        (["--ranges", "learned"], "--ranges is a setting of the training that --qat does; add --qat"),
+        (["--qat", "--ranges", "lsq"], "Invalid value for '--ranges': 'lsq' is not one of 'following', 'learned'"),
         (["--resume"], "--resume is a setting of the training that --qat does; add --qat"),
         (["--seed", "0", "--qat-weights", "x"], "--seed is a setting of the training that --qat does; add --qat"),
         (["--qat", "--qat-weights", "x"], "--qat trains weights and --qat-weights uses trained ones; give one of them"),

@@ -221,3 +221,38 @@ def test_the_default_run_folder_is_named_after_the_folder_not_its_path(
 
 def test_only_a_folder_is_resized(capfd: pytest.CaptureFixture[str]) -> None:
     assert "only a folder is resized" in refused(capfd, "--data", "digits", "--image-size", "28x36")
+
+
+def test_a_teacher_is_learned_from_recorded_and_asked_for_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shipped = [checkpoint.shipped(name, "digits") for name in ("lenet", "mod_cnn")]
+    words = ["--teacher", str(shipped[1])]
+    assert main([*WORDS, "--out", str(tmp_path / "alone")]) == 0
+    assert main([*WORDS, *words, "--out", str(tmp_path / "taught")]) == 0
+    assert main([*WORDS, *words, "--distillation", "1", "--out", str(tmp_path / "all")]) == 0
+    alone, taught, wholly = (checkpoint.load(tmp_path / name / WEIGHTS)[0] for name in ("alone", "taught", "all"))
+    assert "teacher" not in alone.recipe
+    assert (alone.recipe["distillation"], taught.recipe["distillation"], wholly.recipe["distillation"]) == (0, 0.5, 1)
+    assert shipped[1] is not None
+    assert taught.recipe["teacher"] == checkpoint.digest(checkpoint.load_model(shipped[1])[0])
+    assert len({header.metrics["train_loss"] for header in (alone, taught, wholly)}) == 3
+    run = tmp_path / "taught"
+    capfd.readouterr()
+    assert f"its teacher is {taught.recipe['teacher']}, this run's is " in refused(
+        capfd, "--teacher", str(shipped[0]), "--out", str(run), "--resume"
+    )
+
+
+def test_what_cannot_teach_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cifar10 = checkpoint.shipped("lenet", "cifar10")
+    line = refused(capfd, "--teacher", str(cifar10), "--out", str(tmp_path / "run"))
+    assert line.endswith(f"{cifar10} is a teacher for images of 32x32x3, but digits has 8x8x1") or (
+        f"{cifar10} is a teacher for the 10 classes of cifar10, not for the 10 of digits" in line
+    )
+    assert "cannot read weights" in refused(capfd, "--teacher", str(tmp_path / "none"), "--out", str(tmp_path / "run"))
+    line = refused(capfd, "--distillation", "0.5")
+    assert line.endswith("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
+    line = refused(capfd, "--teacher", str(cifar10), "--distillation", "2")
+    assert "distillation is 2.0, but must be a share of the loss: 0 to 1" in line
+    assert not list(tmp_path.iterdir())

@@ -21,7 +21,8 @@ MACS = {"lenet": 651_720, "mod_cnn": 1_686_056, "depthwise": 326_688, "depth_res
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, registry.Factory]:
     """The registry, put back as it was at the end."""
-    factories = {name: registry._FACTORIES[name] for name in registry.names()}
+    registry.names()
+    factories = dict(registry._FACTORIES)
     monkeypatch.setattr(registry, "_FACTORIES", factories)
     return factories
 
@@ -77,6 +78,14 @@ def test_arguments_that_describe_no_model(arguments: tuple[int, int, tuple[int, 
 def test_an_unknown_model_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="unknown model 'depthwize'; did you mean 'depthwise'"):
         models.create("depthwize")
+
+
+def test_the_teacher_is_known_and_not_listed_among_the_models_for_devices() -> None:
+    assert "teacher" not in models.names()
+    models.check("teacher")
+    net = models.create("teacher", ModelArguments(7, 1, (16, 24)))
+    assert net(torch.zeros(2, 1, 16, 24)).shape == (2, 7)
+    assert cost.parameters(models.create("teacher")) > 1_000_000
 
 
 def test_a_decorator_registers_a_model(known: dict[str, registry.Factory]) -> None:

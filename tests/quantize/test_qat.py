@@ -19,12 +19,12 @@ from edgecnn.errors import BadFileError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.models import ModelArguments, Normalization
 from edgecnn.models.normalization import attach
-from edgecnn.quantize import passes, ptq, qat
+from edgecnn.quantize import dropout, passes, ptq, qat
 from edgecnn.quantize.floats import float_layers_of
 from edgecnn.quantize.passes.pool import PoolConv2d
 from edgecnn.quantize.qat import Trained
-from edgecnn.quantize.recipe import STATIC_W8A8
-from edgecnn.quantize.simulate import ActivationQuantizer, QuantizedConv2d
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8, Recipe
+from edgecnn.quantize.simulate import ActivationQuantizer, Affine, QuantizedConv2d, QuantizedLinear
 from edgecnn.train import CHECKPOINT, WEIGHTS, TrainRecipe, train
 from tests import nets, own_nets
 from tests.train import small
@@ -55,14 +55,16 @@ def recipe(**changes: Any) -> TrainRecipe:
 
 
 def trained(
-    out: Path, settings: TrainRecipe | None = None, *, rewrites: tuple[str, ...] = ALL, resume: bool = False
-) -> Trained:
+    out: Path, settings: TrainRecipe | None = None, *, rewrites: tuple[str, ...] = ALL, resume: bool = False,
+    quantized: Recipe = STATIC_W8A8, ranges: str = qat.FOLLOWING,
+) -> Trained:  # fmt: skip
     model, header = floats()
     data = small.dataset()
     images = [data.train.take(np.arange(50))[0]]
     return qat.train(
-        model, header, data, images, settings or recipe(), out, rewrites=rewrites, device="cpu", resume=resume
-    )
+        model, header, data, images, settings or recipe(), out, rewrites=rewrites, device="cpu", resume=resume,
+        quantized=quantized, ranges=ranges,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,67 @@ def test_the_graph_has_exactly_the_trained_weights_and_ranges_and_scores_what_tr
             kept = plain.get_submodule(name)
             assert isinstance(kept, ActivationQuantizer)
             assert part.affine() == kept.affine()
+
+
+@pytest.mark.parametrize("quantized", [STATIC_W8A8, STATIC_W4A8], ids=lambda each: each.name)
+def test_learned_scales_are_those_of_the_graph_and_only_they_move(tmp_path: Path, quantized: Recipe) -> None:
+    result = trained(tmp_path, quantized=quantized, ranges=qat.LEARNED)
+    model, header = floats()
+    data = small.dataset()
+    start = ptq.calibrate(model, header.arguments, [data.train.take(np.arange(50))[0]], ALL, quantized, adapt=False)
+    end = result.graph(model, ALL)
+    before, after = affines(start), affines(end)
+    learned = [name for name, affine in before.items() if after[name].scale != affine.scale]
+    assert len(learned) > len(before) / 2
+    assert all(after[name].zero_point == before[name].zero_point for name in before)
+    layers = [part for part in end.modules() if isinstance(part, QuantizedConv2d | QuantizedLinear)]
+    reached = torch.cat([
+        (part.weight.detach() / part.weight_scales().view(-1, *[1] * (part.weight.dim() - 1))).flatten(1).abs().amax(1)
+        / part.largest for part in layers
+    ])  # fmt: skip
+    assert reached.max() <= 1 + 1e-6
+    assert reached.min() < 0.999  # a scale that follows its weights would be reached in every channel
+    pictures, labels = data.test.take(np.arange(30))
+    score = np.mean(predictor(end)(pictures).argmax(1) == labels)
+    assert score == pytest.approx(result.header.metrics["test_accuracy"])
+
+
+def test_learned_ranges_go_on_to_the_same_bits_and_only_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "stopped", ranges=qat.LEARNED)
+    with pytest.raises(UsageError, match="its ranges is learned, this run's is following; use the same"):
+        trained(tmp_path / "stopped", resume=True)
+    trained(tmp_path / "stopped", ranges=qat.LEARNED, resume=True)
+    trained(tmp_path / "whole", ranges=qat.LEARNED)
+    assert small.same(small.tensors(tmp_path / "stopped"), small.tensors(tmp_path / "whole"))
+
+
+def affines(graph: nn.Module) -> dict[str, Affine]:
+    """Of all quantizers whose grid nobody prescribes."""
+    parts = graph.named_modules()
+    return {name: part.affine() for name, part in parts if isinstance(part, ActivationQuantizer) and not part.fixed}
+
+
+def test_training_drops_what_the_float_network_dropped_and_nothing_when_it_is_done() -> None:
+    model, header = floats()
+    images = small.dataset().train.take(np.arange(50))[0]
+    graph = ptq.calibrate(model, header.arguments, [images], ALL)
+    inputs = to_input(torch.from_numpy(images))
+    before = graph(inputs)
+    dropout.bring_back(graph, model, header.arguments)
+    assert graph(inputs).equal(before)
+    seen: list[Tensor] = []
+    graph.train().get_submodule("fc3").register_forward_hook(lambda layer, given, out: seen.append(given[0]))
+    graph(inputs)
+    graph.eval()(inputs)
+    dropped, kept = seen
+    share = float(((dropped == 0) & (kept != 0)).sum() / (kept != 0).sum())
+    assert share == pytest.approx(0.3, abs=0.05)
+    assert dropped[dropped != 0].allclose(kept[dropped != 0] / 0.7)
 
 
 def test_training_moves_the_weights_but_not_those_of_a_pool(run: Path) -> None:

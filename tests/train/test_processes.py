@@ -38,7 +38,8 @@ def torchrun(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[str
 
 
 def test_two_processes_train_as_one_and_one_of_them_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {name: registry._FACTORIES[name] for name in registry.names()}
+    registry.names()
+    known = dict(registry._FACTORIES)
     monkeypatch.setattr(registry, "_FACTORIES", known | {"watched": each_process.watched})
     run, notes = torchrun(tmp_path, "--batch-size", "64", "--out", str(tmp_path / "two"), "--json")
     assert [note["code"] for note in notes] == [0, 0]

@@ -1,0 +1,71 @@
+"""Results that are committed: a script shows them, ``--measure`` makes them anew, ``--record`` keeps what it gave."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecnn.runtime.files import write_bytes
+
+FOLDER = Path(__file__).parent / "results"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The rows in a file of ``benchmarks/results``; the values of ``key`` tell them apart, ``text`` is for people."""
+
+    name: str
+    key: tuple[str, ...]
+    text: Callable[[Sequence[Row]], str]
+
+    @property
+    def path(self) -> Path:
+        """Where they are committed."""
+        return FOLDER / self.name
+
+    def rows(self) -> list[Row]:
+        """Those that are there."""
+        rows: list[Row] = json.loads(self.path.read_text("utf-8")) if self.path.exists() else []
+        return rows
+
+    def main(
+        self,
+        parser: argparse.ArgumentParser,
+        measure: Callable[[argparse.Namespace], Iterable[Row]],
+        words: Sequence[str] | None,
+    ) -> int:
+        """Do what a command line asks for; returns the exit code.
+
+        Options of ``parser`` that have the name of one of ``key`` say which rows are meant: lists of values. A new row
+        takes the place of the one with the same key, and is recorded at once, so that nothing measured is lost.
+        """
+        parser.add_argument("--measure", action="store_true", help="make the results anew")
+        parser.add_argument("--record", action="store_true", help="put what was measured among the committed results")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+        options = parser.parse_args(words)
+        rows = {self._key(row): row for row in self.rows()}
+        for row in measure(options) if options.measure else ():
+            rows[self._key(row)] = row
+            if options.record:
+                self._write(rows.values())
+        meant = {name: getattr(options, name) for name in self.key if hasattr(options, name)}
+        shown = [row for row in rows.values() if all(row[name] in values for name, values in meant.items())]
+        print(json.dumps(shown, indent=2) if options.json else self.text(shown))
+        return 0
+
+    def _write(self, rows: Iterable[Row]) -> None:
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        write_bytes(self.path, f"[\n{lines}\n]\n".encode())
+
+    def _key(self, row: Row) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self.key)
+
+
+def shown_decibels(value: float | None) -> str:
+    """A ratio in dB; None is that of no noise at all."""
+    return "exact" if value is None else f"{value:.2f}"

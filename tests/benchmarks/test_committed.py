@@ -1,0 +1,63 @@
+"""Results that are committed: shown, chosen from, measured anew and kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmarks import committed
+from benchmarks.committed import Results, Row
+
+
+def text(rows: Sequence[Row]) -> str:
+    return " ".join(f"{row['model']}{row['seed']}={row['value']}" for row in rows)
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.setattr(committed, "FOLDER", tmp_path)
+    rows = [{"model": model, "seed": seed, "value": 1} for model in "ab" for seed in (0, 1)]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    return Results("x.json", ("model", "seed"), text)
+
+
+def run(results: Results, *words: str) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", nargs="+", default=["a", "b"])
+
+    def measure(options: argparse.Namespace) -> Iterator[Row]:
+        for model in options.model:
+            yield {"model": model, "seed": 1, "value": 2}
+        if "c" in options.model:
+            raise KeyboardInterrupt
+
+    return results.main(parser, measure, words)
+
+
+def test_without_words_all_is_shown_and_nothing_measured(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    before = results.path.read_bytes()
+    assert run(results) == 0
+    assert capsys.readouterr().out == "a0=1 a1=1 b0=1 b1=1\n"
+    assert run(results, "--model", "b", "--record") == 0
+    assert capsys.readouterr().out == "b0=1 b1=1\n"
+    assert results.path.read_bytes() == before
+
+
+def test_a_new_row_takes_the_place_of_the_old_and_is_kept_only_if_asked(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(results, "--measure", "--model", "a") == 0
+    assert capsys.readouterr().out == "a0=1 a1=2\n"
+    assert run(results, "--measure", "--model", "b", "--record", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[1] == {"model": "b", "seed": 1, "value": 2}
+    assert text(results.rows()) == "a0=1 a1=1 b0=1 b1=2"
+
+
+def test_what_was_measured_before_an_interruption_is_kept(results: Results) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(results, "--measure", "--record", "--model", "c")
+    assert text(results.rows()) == "a0=1 a1=1 b0=1 b1=1 c1=2"
