@@ -135,9 +135,15 @@ if [ -n "$wheelhouse" ]; then
     --requirement "$list"
 elif [ "$bits" = 32 ]; then
   # pip asks the kernel which machine this is, and a 64-bit kernel does not say that the system is a 32-bit one.
-  say "installing from pip's index"
-  step "installing" pip 'click>=8.2' 'pillow>=11' 'numpy>=1.26,<2' tflite-runtime==2.14.0 \
-    ${serve:+h11 python-multipart uvicorn}
+  say "installing $checkout, and what it needs from pip's index"
+  "$python" -I -c '
+import sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+lines = project["dependencies"] + [line for name in sys.argv[2:] for line in project["optional-dependencies"][name]]
+print(*(line.partition(";")[0] for line in lines if "!= \047armv7l\047" not in line), sep="\n")
+' "$checkout/pyproject.toml" ${serve:+serve} >"$new/requirements.txt"
+  step "installing" pip --only-binary :all: --requirement "$new/requirements.txt"
   step "installing" pip --no-deps "$checkout"
 else
   say "installing $checkout, and what it needs from pip's index"
