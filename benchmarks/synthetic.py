@@ -8,16 +8,14 @@ quantization noise of the logits in dB, and the share of images in the same clas
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from benchmarks.calibration import CALIBRATION, HELD_OUT, SEED
 from benchmarks.committed import Results, Row, shown_decibels
-from edgecnn import models
 from edgecnn.data import registry
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
@@ -77,16 +75,7 @@ RESULTS = Results("synthetic.json", ("model", "images"), text)
 
 def main(words: Sequence[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.synthetic", description="Calibration without data.")
-    parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
-    parser.add_argument("--data", default="cifar10")
-
-    def rows(options: argparse.Namespace) -> Iterator[Row]:
-        for model in options.model:
-            print(model, file=sys.stderr)
-            yield from measure(model, options.data)
-
-    return RESULTS.main(parser, rows, words)
+    return RESULTS.main_by_model("Calibration without data.", measure, words)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ VERBS = {
     "quantize": Verb("edgecnn.cli.quantize:command", "Quantize a trained model into a verified bundle for a device."),
     "export": Verb("edgecnn.cli.export:command", "Write a float model as TFLite, TorchScript and ONNX."),
     "classify": Verb("edgecnn.cli.classify:command", "Tell what is on images, with a bundle."),
+    "watch": Verb("edgecnn.cli.watch:command", "Tell what a camera sees, or what is in a video or folder."),
+    "serve": Verb("edgecnn.cli.serve:command", "Serve a bundle over HTTP: a page and a JSON API."),
     "compare": Verb("edgecnn.cli.compare:command", "Compare two model files or bundles on the same images."),
     "bench": Verb("edgecnn.cli.bench:command", "Measure size, accuracy, latency, memory and energy of files."),
     "profile": Verb("edgecnn.cli.profile:command", "Time a TFLite file operation by operation."),
