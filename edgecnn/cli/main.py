@@ -54,6 +54,7 @@ VERBS = {
     "compare-runs": Verb("edgecnn.cli.compare_runs:command", "Hold a result file of bench against an older one."),
     "report": Verb("edgecnn.cli.report:command", "Turn results of bench into a page, Markdown or pictures."),
     "deploy": Verb("edgecnn.cli.deploy:command", "Put a bundle on a board, test it there, and go back if need be."),
+    "wheelhouse": Verb("edgecnn.cli.wheelhouse:command", "Fetch all wheels that install edgecnn on a board offline."),
     "doctor": Verb("edgecnn.cli.doctor:command", "Tell what works on this machine and how to mend the rest."),
     "models": Verb("edgecnn.cli.models:command", "List the models, and the trained weights that ship with them."),
 }
