@@ -63,7 +63,9 @@ def run(model: str, recipe: str, variant: str, seed: int, folder: Path) -> Row:
     source = Source(network, header, replace(data, train=fitted), CALIBRATION)
     changes = {"ranges": qat.FOLLOWING} | VARIANTS[variant]
     ranges = changes.pop("ranges")
-    settings = qat.settings(header, seed=seed, precision="bfloat16", compile=True, validation=HELD_OUT, **changes)
+    settings = qat.settings(
+        header, parse(recipe), seed=seed, precision="bfloat16", compile=True, validation=HELD_OUT, **changes
+    )
     with ExitStack() as patches:
         if variant == WITHOUT_DROPOUT:
             patches.enter_context(mock.patch.object(qat, "bring_back"))
