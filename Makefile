@@ -4,13 +4,14 @@ VENV = .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test lint gate clean
+.PHONY: help venv quickstart test lint gate footprint clean
 
 help:
 	@echo "make quickstart   install everything into $(VENV), then quantize a model and show the table"
 	@echo "make test         ruff, mypy and all tests"
 	@echo "make lint         ruff and mypy"
 	@echo "make gate         hold fresh files' sizes and accuracies against benchmarks/results/gate.json"
+	@echo "make footprint    hold what the light install takes on a device against benchmarks/results/footprint.json"
 	@echo "make venv         only make $(VENV), or check that it is up to date"
 	@echo "make clean        remove what the tools left behind; $(VENV) stays"
 
@@ -30,10 +31,13 @@ lint: venv
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 
-gate: export OMP_NUM_THREADS = 1
-gate: export PYTHONPATH = $(CURDIR)
+gate footprint: export OMP_NUM_THREADS = 1
+gate footprint: export PYTHONPATH = $(CURDIR)
 gate: venv
 	$(BIN)/python -m benchmarks.gate
+
+footprint: venv
+	$(BIN)/python -m benchmarks.footprint --check
 
 clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache build dist edgecnn.egg-info

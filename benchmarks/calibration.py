@@ -28,7 +28,7 @@ from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import Source, find_weights
-from edgecnn.measure.stats import agreement, decibels
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.adaround import adapt_rounding
 from edgecnn.quantize.correct import correct_biases
@@ -72,7 +72,7 @@ def measure(
         logits = predictor(_calibrated(source, batches, steps, recipe))(pictures)
         same = agreement(logits.argmax(1), exact.argmax(1))
         what = {"model": model, "recipe": recipe.name, "spread": spread, "steps": steps}
-        rows.append(what | {"sqnr": decibels(exact, logits), "agreement": same})
+        rows.append(what | {"sqnr": sqnr(exact, logits), "agreement": same})
     return rows
 
 

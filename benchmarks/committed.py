@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecnn import models
 from edgecnn.runtime.files import write_bytes
 
 FOLDER = Path(__file__).parent / "results"
@@ -57,6 +59,21 @@ class Results:
         shown = [row for row in rows.values() if all(row[name] in values for name, values in meant.items())]
         print(json.dumps(shown, indent=2) if options.json else self.text(shown))
         return 0
+
+    def main_by_model(
+        self, description: str, measure: Callable[[str, str], Iterable[Row]], words: Sequence[str] | None
+    ) -> int:
+        """``main`` of a script whose rows are found model by model, by ``measure(model, data)``."""
+        parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.path.stem}", description=description)
+        parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
+        parser.add_argument("--data", default="cifar10")
+
+        def rows(options: argparse.Namespace) -> Iterator[Row]:
+            for model in options.model:
+                print(model, file=sys.stderr)
+                yield from measure(model, options.data)
+
+        return self.main(parser, rows, words)
 
     def _write(self, rows: Iterable[Row]) -> None:
         lines = ",\n".join(json.dumps(row) for row in rows)

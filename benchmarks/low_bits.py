@@ -8,9 +8,8 @@ in the same class. No rounding is adapted. No test image is looked at.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,13 +17,12 @@ from torch import fx
 
 from benchmarks.calibration import CALIBRATION, HELD_OUT, SEED
 from benchmarks.committed import Results, Row, shown_decibels
-from edgecnn import models
 from edgecnn.data import registry
 from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import Source, find_weights
-from edgecnn.measure.stats import agreement, decibels
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.graph import module_of
@@ -59,7 +57,7 @@ def measure(model: str, data: str, images: int = HELD_OUT) -> list[Row]:
         make_room_for_biases(graph_module)
         logits = predictor(graph_module)(pictures)
         same = agreement(logits.argmax(1), exact.argmax(1))
-        found = {"bytes": size, "sqnr": decibels(exact, logits), "agreement": same}
+        found = {"bytes": size, "sqnr": sqnr(exact, logits), "agreement": same}
         rows.append({"model": model, "kept": kept} | found)
     return rows
 
@@ -91,16 +89,7 @@ RESULTS = Results("low_bits.json", ("model", "kept"), text)
 
 def main(words: Sequence[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.low_bits", description="Layers that keep 8 bits.")
-    parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
-    parser.add_argument("--data", default="cifar10")
-
-    def rows(options: argparse.Namespace) -> Iterator[Row]:
-        for model in options.model:
-            print(model, file=sys.stderr)
-            yield from measure(model, options.data)
-
-    return RESULTS.main(parser, rows, words)
+    return RESULTS.main_by_model("Layers that keep 8 bits.", measure, words)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,19 @@ quantization noise of the logits in dB, and the share of images in the same clas
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from benchmarks.calibration import CALIBRATION, HELD_OUT, SEED
 from benchmarks.committed import Results, Row, shown_decibels
-from edgecnn import models
 from edgecnn.data import registry
 from edgecnn.data.dataset import sample
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import CALIBRATION_SEED, SYNTHETIC_IMAGES, Source, find_weights
-from edgecnn.measure.stats import agreement, decibels
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.quantize.synthetic import start, synthesize, to_pixels
@@ -57,7 +55,7 @@ def measure(model: str, data: str, images: int = HELD_OUT, made: int = SYNTHETIC
         graph_module = ptq.calibrate(source.model, arguments, [calibrating], passes.defaults(STATIC_W8A8))
         logits = predictor(graph_module)(pictures)
         share = agreement(logits.argmax(1), exact.argmax(1))
-        found = {"sqnr": decibels(exact, logits), "agreement": share, "seconds": seconds}
+        found = {"sqnr": sqnr(exact, logits), "agreement": share, "seconds": seconds}
         rows.append({"model": model, "images": name} | found)
     return rows
 
@@ -77,16 +75,7 @@ RESULTS = Results("synthetic.json", ("model", "images"), text)
 
 def main(words: Sequence[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.synthetic", description="Calibration without data.")
-    parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
-    parser.add_argument("--data", default="cifar10")
-
-    def rows(options: argparse.Namespace) -> Iterator[Row]:
-        for model in options.model:
-            print(model, file=sys.stderr)
-            yield from measure(model, options.data)
-
-    return RESULTS.main(parser, rows, words)
+    return RESULTS.main_by_model("Calibration without data.", measure, words)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,15 @@ from edgecnn.errors import BadFileError, CheckFailedError, EdgeCNNError
 from edgecnn.runtime.bundle import Bundle, open_bundle
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.preprocess import prepare
+from edgecnn.runtime.tflite_file import read
 
 BUNDLE, EXPECTED, REPORT = "bundle", "expected.npy", "report.json"
 NOISE = 100  # images, for a bundle that holds none
 AT_ONCE = 50
-TOLERANCE = 1e-4  # of a float output: engines add in another order on another CPU; integers must be equal
+TOLERANCE = 1e-4  # of a float output: engines add in another order on another CPU
+# Of an integer output of a file that is not exact (TFLiteFile.exact), of any other none: static_w4a8 gave up to 2 on a
+# Cortex-A72. As many images in a hundred may then be in another class.
+INEXACT_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,18 @@ class Report:
 
     def check(self, expected: Report, where: str) -> None:
         """Raise CheckFailedError unless the answers of a board are those expected."""
-        if self.images != expected.images or self.correct != expected.correct or not self._close(expected):
+        if self.images != expected.images or not self._as_many_right(expected) or not self._close(expected):
             raise CheckFailedError(
                 f"{where}: the self-test failed: {self.correct} of {self.images} images right with {self.engine}, but "
                 f"{expected.correct} of {expected.images} here with {expected.engine}; outputs differ by up to "
                 f"{self.largest_difference:g} (allowed: {expected.largest_difference:g}); what ran there before goes on"
             )
+
+    def _as_many_right(self, expected: Report) -> bool:
+        if self.correct is None or expected.correct is None:
+            return self.correct is expected.correct
+        other = abs(self.correct - expected.correct)
+        return 100 * other <= self.images * (expected.largest_difference if expected.largest_difference >= 1 else 0)
 
     def _close(self, expected: Report) -> bool:
         return 0 <= self.largest_difference <= expected.largest_difference  # not so where it is NaN
@@ -54,7 +64,8 @@ def expect(bundle: Bundle, folder: Path) -> Report:
     outputs, correct, engine = _answers(bundle)
     with (folder / EXPECTED).open("wb") as file:
         np.save(file, outputs, allow_pickle=False)
-    allowed = TOLERANCE if outputs.dtype.kind == "f" else 0.0
+    exact = read(bundle.content(bundle.artifact())).exact
+    allowed = TOLERANCE if outputs.dtype.kind == "f" else 0.0 if exact else float(INEXACT_STEPS)
     return Report(len(outputs), correct, engine, allowed)
 
 

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import importlib.metadata
 import os
+import re
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 import edgecnn
 from edgecnn.errors import UsageError
 
+EXTRAS = ("serve",)  # what a board may have besides the light install
 LEFT_OUT = (".safetensors", ".pyc")
 WHEEL = "Wheel-Version: 1.0\nGenerator: edgecnn\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 SCRIPTS = "[console_scripts]\nedgecnn = edgecnn.cli.main:entry\n"
@@ -27,6 +29,10 @@ def build_wheel(folder: Path) -> Path:
     version = edgecnn.__version__
     info = f"edgecnn-{version}.dist-info"
     requires = "".join(f"Requires-Dist: {line}\n" for line in requirements())
+    for extra in EXTRAS:
+        lines = requirements(extra)
+        requires += f"Provides-Extra: {extra}\n"
+        requires += "".join(f"Requires-Dist: {_with(line, extra)}\n" for line in lines)
     metadata = f"Metadata-Version: 2.1\nName: edgecnn\nVersion: {version}\nRequires-Python: >=3.11\n{requires}"
     contents = dict(_package())
     contents |= {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": WHEEL.encode()}
@@ -43,20 +49,37 @@ def build_wheel(folder: Path) -> Path:
     return path
 
 
-def requirements() -> list[str]:
-    """What the light install requires, each as in METADATA."""
+def requirements(extra: str | None = None) -> list[str]:
+    """What the light install requires, or an ``extra`` besides it, each as in METADATA.
+
+    Raises UsageError when nothing says so.
+    """
     project = Path(edgecnn.__file__).parent.parent / "pyproject.toml"
     if project.is_file():  # a checkout; what is installed may be older
         declared = tomllib.loads(project.read_text("utf-8")).get("project", {})
         if declared.get("name") == "edgecnn":
-            return list(declared["dependencies"])
+            return list(declared["dependencies"] if extra is None else declared["optional-dependencies"][extra])
     try:
         known = importlib.metadata.requires("edgecnn") or []
     except importlib.metadata.PackageNotFoundError as error:
         raise UsageError(
             "this edgecnn is neither installed nor a checkout, so nothing says what it requires"
         ) from error
-    return [line for line in known if "extra ==" not in line]
+    if extra is None:
+        return [line for line in known if "extra ==" not in line]
+    ending = re.compile(rf"\s*(?:;|\band)\s*extra == ['\"]{extra}['\"]$")
+    found = [ending.sub("", line) for line in known if ending.search(line)]
+    if not found:
+        raise UsageError(f"this edgecnn does not know what its extra '{extra}' requires; install it anew")
+    return found
+
+
+def _with(requirement: str, extra: str) -> str:
+    """A requirement that only the extra brings."""
+    what, _, condition = (part.strip() for part in requirement.partition(";"))
+    condition = f"({condition})" if " or " in condition else condition
+    both = [condition, f"extra == '{extra}'"] if condition else [f"extra == '{extra}'"]
+    return f"{what}; {' and '.join(both)}"
 
 
 def _package() -> Iterator[tuple[str, bytes]]:

@@ -48,11 +48,15 @@ def visit(
     )  # fmt: skip
     home = url if url.startswith("file:") else "/".join(url.split("/")[:3])
     trouble: list[str] = []
+
+    def within(asked: str) -> bool:
+        return asked.removeprefix("blob:").startswith(home)  # a blob is what the page itself holds
+
     try:
         page = context.new_page()
         page.on("console", lambda said: trouble.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("request", lambda sent: None if sent.url.startswith(home) else trouble.append(f"asked for {sent.url}"))
+        page.on("request", lambda sent: None if within(sent.url) else trouble.append(f"asked for {sent.url}"))
         page.goto(url)
         yield page
         assert not trouble, trouble

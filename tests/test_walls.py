@@ -24,6 +24,7 @@ HOUSE = {
     "runtime": {"errors"},
     "measure": {"errors", "runtime"},
     "deploy": DEVICE,
+    "watch": {"errors", "runtime"},
     "data": DEVICE,
     "models": DEVICE,
     "quantize.recipe": DEVICE,
@@ -35,7 +36,8 @@ HOUSE["quantize"] = HOUSE["train"] | {"train"}
 HOUSE["prune"] = HOUSE["train"] | {"train"}
 HOUSE["export"] = HOUSE["quantize"] | {"quantize"}
 HOUSE["report"] = {"errors", "measure"}
-HOUSE["cli"] = HOUSE["export"] | {"deploy", "export", "prune", "report"}
+HOUSE["serve"] = {"errors", "runtime"}
+HOUSE["cli"] = HOUSE["export"] | {"deploy", "export", "prune", "report", "serve", "watch"}
 HOUSE["__main__"] = {"cli"}
 HOUSE["__init__"] = set()
 
@@ -45,7 +47,8 @@ import sys
 blocked = {
     "torch", "torchvision", "torchao", "torch_pruning", "tensorflow", "keras", "jax", "jaxlib", "litert_torch",
     "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "openvino", "executorch",
-    "safetensors", "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema",
+    "safetensors", "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema", "cv2",
+    "picamera2", "uvicorn", "h11", "python_multipart",
 }
 class Wall:
     def find_spec(self, name, path=None, target=None):
@@ -55,11 +58,21 @@ sys.meta_path.insert(0, Wall())
 """
 WALK = """
 import importlib, pkgutil
-import edgecnn.errors, edgecnn.runtime, edgecnn.measure, edgecnn.deploy
-for room in (edgecnn.runtime, edgecnn.measure, edgecnn.deploy):
+import edgecnn.errors, edgecnn.runtime, edgecnn.measure, edgecnn.deploy, edgecnn.watch
+for room in (edgecnn.runtime, edgecnn.measure, edgecnn.deploy, edgecnn.watch):
     for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
         importlib.import_module(module.name)
         print(module.name)
+"""
+
+
+SERVE = """
+blocked -= {"uvicorn", "h11", "python_multipart"}
+import importlib, pkgutil
+import edgecnn.serve
+for module in pkgutil.walk_packages(edgecnn.serve.__path__, "edgecnn.serve."):
+    importlib.import_module(module.name)
+    print(module.name)
 """
 
 
@@ -90,9 +103,8 @@ def imported(file: Path) -> set[str]:
 def test_device_safe_rooms_import_where_nothing_heavy_is_installed():
     run = subprocess.run([sys.executable, "-c", BLOCKED + WALK], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    expected = {
-        "edgecnn." + dotted(file) for file in FILES if dotted(file).startswith(("runtime.", "measure.", "deploy."))
-    }
+    rooms = ("runtime.", "measure.", "deploy.", "watch.")
+    expected = {"edgecnn." + dotted(file) for file in FILES if dotted(file).startswith(rooms)}
     assert set(run.stdout.split()) == expected
 
 
@@ -139,6 +151,22 @@ print(*sorted(name for name, file in files.items() if "-packages" in str(file) a
     answer, installed = run.stdout.splitlines()
     assert answer.startswith(f"{tmp_path / 'x.jpg'}  ")
     assert set(installed.split()) <= {"PIL", "ai_edge_litert", "click", "edgecnn", "numpy", "tflite_runtime"}
+
+
+def test_the_server_needs_its_extra_and_nothing_heavy():
+    run = subprocess.run([sys.executable, "-c", BLOCKED + SERVE], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert set(run.stdout.split()) == {"edgecnn." + dotted(file) for file in FILES if dotted(file).startswith("serve.")}
+
+
+@pytest.mark.parametrize(
+    ("half", "other"), [("server", {"numpy", "PIL", "ai_edge_litert"}), ("child", {"uvicorn", "h11", "asyncio", "ssl"})]
+)
+def test_each_half_of_the_server_imports_only_what_it_needs(half, other):
+    start = f"import sys, edgecnn.serve.{half}\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", start], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert not other & set(run.stdout.split())
 
 
 @pytest.mark.parametrize("file", FILES, ids=dotted)

@@ -9,7 +9,8 @@ import pytest
 
 PACKAGES = {
     "chromium": "chromium", "sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client",
-    "qemu-aarch64": "qemu-user", "gcc": "gcc libc6-dev", "apt-get": "apt",
+    "qemu-aarch64": "qemu-user", "gcc": "gcc libc6-dev", "apt-get": "apt", "shellcheck": "shellcheck",
+    "systemd-analyze": "systemd",
 }  # fmt: skip
 
 

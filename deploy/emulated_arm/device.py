@@ -86,7 +86,8 @@ def imports() -> Request:
 def outputs(case: Request, most: int) -> Request:
     """Raw outputs for the first ``most`` images of the bundle's sample, one at a time as a camera gives them.
 
-    A file without a bundle gets noise, and nothing is right or wrong.
+    ``exact`` tells whether they are to be the same everywhere. A file without a bundle gets noise, and nothing is right
+    or wrong.
     """
     import numpy as np
 
@@ -94,6 +95,7 @@ def outputs(case: Request, most: int) -> Request:
     from edgecnn.runtime.bundle import open_bundle
     from edgecnn.runtime.classify import dequantize
     from edgecnn.runtime.preprocess import prepare
+    from edgecnn.runtime.tflite_file import read
 
     with open_case(case) as runner:
         if case["bundle"] is None:
@@ -104,7 +106,9 @@ def outputs(case: Request, most: int) -> Request:
         tensor = prepare(images, runner.input)
         raw = np.concatenate([runner.run(tensor[index : index + 1]) for index in range(len(tensor))])
         right = None if labels is None else int((dequantize(raw, runner.output).argmax(axis=1) == labels).sum())
-        return {"engine": runner.engine, "dtype": raw.dtype.name, "outputs": raw.tolist(), "correct": right}
+        exact = read(Path(case["file"]).read_bytes()).exact
+        found = {"engine": runner.engine, "dtype": raw.dtype.name, "exact": exact, "correct": right}
+        return found | {"outputs": raw.tolist()}
 
 
 def count(file: str) -> Request:

@@ -8,16 +8,15 @@ by apt, every wheel against its SHA-256 by pip.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgecnn.deploy.downloads import pip_python
 from edgecnn.deploy.emulated_arm.cache import Say, cache_root, once
 from edgecnn.deploy.emulated_arm.cpus import System
 from edgecnn.errors import EdgeCNNError, UsageError
@@ -58,7 +57,7 @@ def _make(work: Path, system: System, say: Say) -> None:
         downloads = Path(name)
         names = packages(system)
         say(f"making an emulated {system.name} system, once: reading Debian's list of packages")
-        environment = os.environ | {"APT_CONFIG": str(_configuration(downloads, system)), "LC_ALL": "C"}
+        environment = os.environ | {"APT_CONFIG": str(configuration(downloads, system, RELEASE)), "LC_ALL": "C"}
         _run(["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"], downloads, environment)
         say(f"fetching {len(names)} packages of Debian {RELEASE}")
         _run(["apt-get", "download", "-qq", *names], downloads, environment)
@@ -88,12 +87,15 @@ def _need_debian() -> None:
         )
 
 
-def _configuration(folder: Path, system: System) -> Path:
-    """apt's configuration, with everything that it reads or writes in ``folder``."""
+def configuration(folder: Path, system: System, release: str) -> Path:
+    """apt's configuration for a Debian release, with everything that it reads or writes in ``folder``.
+
+    Raises UsageError when apt here knows no mirror yet.
+    """
     for name in ("lists/partial", "archives/partial", "none"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
-    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {RELEASE} main\n", "utf-8")
+    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {release} main\n", "utf-8")
     file = folder / "apt.conf"
     network = [_ask(["apt-config", "dump", "--format", '%F "%v";%n', f"Acquire::{name}"]) for name in ("http", "https")]
     lines = [
@@ -134,22 +136,12 @@ def _fetch_wheels(folder: Path, system: System, say: Say) -> None:
     platforms = [word for platform in system.platforms for word in ("--platform", platform)]
     _run(
         [
-            *_pip(), "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes",
+            pip_python(), "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes",
             "--disable-pip-version-check", "--implementation", "cp", "--python-version", PYTHON, *platforms,
             "--dest", str(folder), "--requirement", str(wheels(system)),
         ],
         folder,
     )  # fmt: skip
-
-
-def _pip() -> list[str]:
-    """pip, of this Python or of the one that it was made from: an environment need not have its own."""
-    if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
-    for python in (getattr(sys, "_base_executable", ""), shutil.which("python3")):
-        if python and subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0:
-            return [python, "-m", "pip"]
-    raise UsageError("fetching ARM wheels needs pip, and no Python here has it; run: apt-get install python3-pip")
 
 
 def _ask(command: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 from edgecnn.deploy.ssh import onboard
@@ -32,9 +33,10 @@ BOOT = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv[1]
 
 @dataclass(frozen=True)
 class Claim:
-    """What a board answers to a claim: its folder for all of this, whether the environment is there, bytes free."""
+    """What a board answers to a claim: its folder, the environment's, whether that is there, bytes free."""
 
     root: str
+    env: str
     ready: bool
     free: int
 
@@ -205,7 +207,9 @@ class Board:
         send: Path | None = None,
         hear: Callable[[dict[str, Any]], None] = lambda _answer: None,
     ) -> dict[str, Any]:
-        answers = self._converse(_command({"do": do, "place": self._place} | request), send, hear)
+        # Only letters, digits and signs that no login shell takes for its own.
+        words = command_words(onboard, {"do": do, "place": self._place} | request)
+        answers = self._converse(shlex.join(["exec", *words]), send, hear)
         if not answers:
             raise LinkError(f"{self.address}: no answer to '{do}'")
         return answers[-1]
@@ -246,8 +250,8 @@ class Board:
         return answer
 
 
-def _command(request: dict[str, Any]) -> str:
-    """The command that carries out a request: only letters, digits and signs that no login shell takes for its own."""
-    source = base64.b64encode(zlib.compress(Path(onboard.__file__).read_bytes(), 9)).decode()
+def command_words(program: ModuleType, request: dict[str, Any]) -> list[str]:
+    """The command that has one of the programs that travel carry out a request."""
+    source = base64.b64encode(zlib.compress(Path(str(program.__file__)).read_bytes(), 9)).decode()
     asked = base64.b64encode(json.dumps(request).encode()).decode()
-    return shlex.join(["exec", "python3", "-I", "-c", BOOT, source, asked])
+    return ["python3", "-I", "-c", BOOT, source, asked]

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
-import sys
-import tempfile
 import threading
 import zipfile
 from collections.abc import Sequence
@@ -15,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import edgecnn
-from edgecnn.deploy.ssh.address import last_line, printable
+from edgecnn.deploy.downloads import Platform, download, reason
+from edgecnn.deploy.ssh.address import printable
 from edgecnn.deploy.ssh.board import Board, Claim
-from edgecnn.deploy.ssh.connection import LOOK, Stopped
 from edgecnn.deploy.ssh.facts import Facts
 from edgecnn.deploy.wheel import build_wheel, requirements
 from edgecnn.errors import BadFileError, CheckFailedError, EdgeCNNError, OutputError, UsageError
@@ -40,12 +37,16 @@ class Install:
 
 
 class Environment:
-    """An environment for some runtimes on a board; ``key`` names it and changes with everything that is in it."""
+    """An environment for some runtimes on a board, and for an ``extra`` of edgecnn; ``key`` names it and changes with
+    everything that is in it."""
 
-    def __init__(self, facts: Facts, runtimes: Sequence[str], install: Install, work: Path) -> None:
+    def __init__(
+        self, facts: Facts, runtimes: Sequence[str], install: Install, work: Path, extra: str | None = None
+    ) -> None:
         self._facts, self._install, self._work = facts, install, work
         self._own = build_wheel(work)
         self._extras = [_package(name) for name in runtimes if name != LIGHT]
+        self._extras += [] if extra is None else requirements(extra)
         self._given = _given(install.wheels, facts.machine) if install.wheels is not None else []
         content = [
             sha256(self._own), self._extras, install.offline, facts.python, facts.abi, facts.machine,
@@ -58,13 +59,14 @@ class Environment:
 
         Raises OutputError when the disk there has too little room, CheckFailedError when a download or pip fails.
         """
-        home = f"{claimed.root}/{self.key}"
+        home = claimed.env
         python = f"{home}/venv/bin/python"
         if claimed.ready:
             return python
         wheels = self._given
         if self._install.offline and self._install.wheels is None:
-            wheels = _download([*requirements(), *self._extras], self._facts, self._work, stop)
+            wanted = [*requirements(), *self._extras]
+            wheels = download(wanted, platform_of(self._facts), self._work / "downloaded", stop)
         self._check_room(board, wheels, claimed.free)
         board.put({f"{self.key}/wheels/{path.name}": path for path in (self._own, *wheels)})
         source = ["--no-index", "--find-links", f"{home}/wheels"] if self._install.offline else []
@@ -110,36 +112,8 @@ def _given(folder: Path, machine: str) -> list[Path]:
     return [path for path in fit if not path.name.startswith("edgecnn-")]
 
 
-def _download(wanted: Sequence[str], facts: Facts, work: Path, stop: threading.Event) -> list[Path]:
-    """Wheels for the board, fetched by the pip of this Python. Raises CheckFailedError with pip's reason."""
-    folder = work / "downloaded"
-    version = f"{facts.python[0]}.{facts.python[1]}"
-    platforms = [word for tag in platform_tags(facts) for word in ("--platform", tag)]
-    words = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--dest"]
-    words += [str(folder), "--only-binary", ":all:", "--implementation", "cp", "--python-version", version, *platforms]
-    # Of two lines for different machines pip would take the one for this machine.
-    wanted = [line for line in wanted if not re.search(r"platform_machine == 'armv7l'", line)]
-    with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(
-            [*words, *wanted], stdin=subprocess.DEVNULL, stdout=complaints, stderr=complaints, start_new_session=True
-        )
-        try:
-            while process.poll() is None:
-                if stop.wait(LOOK):
-                    raise Stopped
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait()
-        complaints.seek(0)
-        said = complaints.read().decode(errors="replace").splitlines()
-    if process.returncode != 0:
-        raise CheckFailedError(f"the wheels for {facts.machine} could not be downloaded: {_reason(said)}")
-    return sorted(folder.glob("*.whl"))
-
-
-def platform_tags(facts: Facts) -> list[str]:
-    """The platforms whose wheels run on a board, the newest first (PEP 600)."""
+def platform_of(facts: Facts) -> Platform:
+    """What wheels for a board are for. Raises CheckFailedError for a C library that no wheel is known for."""
     kind, version = (*facts.libc, "", "")[:2]
     match = re.fullmatch(r"2\.(\d{1,3})", version)
     if kind != "glibc" or match is None:
@@ -147,8 +121,7 @@ def platform_tags(facts: Facts) -> list[str]:
             f"--offline cannot choose wheels for a board with the C library "
             f"'{printable(f'{kind} {version}')[:40]}'; collect them yourself and give their folder"
         )
-    tags = [f"manylinux_2_{minor}_{facts.machine}" for minor in range(int(match[1]), 16, -1)]
-    return [*tags, f"manylinux2014_{facts.machine}", f"linux_{facts.machine}"]
+    return Platform((facts.python[0], facts.python[1]), facts.machine, int(match[1]))
 
 
 def _unpacked(wheel: Path) -> int:
@@ -160,14 +133,8 @@ def _unpacked(wheel: Path) -> int:
 
 
 def _failure(board: Board, code: int | None, said: Sequence[str]) -> EdgeCNNError:
-    reason = _reason(said)
+    why = reason(said)
     if "No space left on device" in "\n".join(said):
-        return OutputError(f"{board.address}: the disk there is full ({reason}); free some space")
+        return OutputError(f"{board.address}: the disk there is full ({why}); free some space")
     how = "was ended from outside" if code is None else f"ended with exit code {code}"
-    return CheckFailedError(f"{board.address}: installing edgecnn {edgecnn.__version__} there {how}: {reason}")
-
-
-def _reason(said: Sequence[str]) -> str:
-    """The line of pip that says why: its last error, or else its last line."""
-    errors = [line for line in said if line.startswith("ERROR:")]
-    return last_line("\n".join(errors or said))
+    return CheckFailedError(f"{board.address}: installing edgecnn {edgecnn.__version__} there {how}: {why}")

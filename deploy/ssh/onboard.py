@@ -5,7 +5,7 @@ Everything it makes lies below ``~/.cache/edgecnn``, or ``~/.local/share/edgecnn
 
     env-KEY/     venv, wheels, and the task ``install``
     bench-KEY/   owner, env, files, result.json, and the task ``bench``
-    NAME/        owner, env, versions of a bundle and links to two of them; see versions.py
+    NAME/        owner, env, versions of a bundle and links to two of them (see versions.py), and the task ``service``
 
 A task runs detached from the connection, holds ``TASK.lock`` while it does, has its standard error in ``TASK.err``,
 and ends with its exit code in ``TASK.exit``. Each request may come again after a broken connection.
@@ -45,14 +45,29 @@ def root() -> Path:
 
 
 def claim(request: Request) -> Request:
-    """Make the folders of a bench and become its owner: an earlier one that still asks is told so."""
-    folder = root() / request["job"]
+    """Make the folders of a bench and become its owner: an earlier one that still asks is told so.
+
+    The environment may also be complete in another folder, where a service has it.
+    """
+    folder, env = root() / request["job"], root() / request["env"]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (root() / request["env"]).mkdir(exist_ok=True, mode=0o700)
+    env.mkdir(exist_ok=True, mode=0o700)
     _write(folder / "env", request["env"])
     _write(folder / "owner", request["token"])
-    ready = _read(root() / request["env"] / "install.exit") == "0"
-    return {"root": str(root()), "ready": ready, "free": shutil.disk_usage(folder).free}
+    places = [env, Path(request["or_in"], request["env"])] if "or_in" in request else [env]
+    complete = [place for place in places if _read(place / "install.exit") == "0"]
+    return {
+        "root": str(root()), "env": str([*complete, env][0]), "ready": bool(complete),
+        "free": shutil.disk_usage(folder).free,
+    }  # fmt: skip
+
+
+def own(request: Request) -> Request:
+    """Become the owner of a folder for which nothing is installed."""
+    folder = root() / request["job"]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write(folder / "owner", request["token"])
+    return {}
 
 
 def missing(request: Request) -> Request:
@@ -177,6 +192,22 @@ def switch(request: Request) -> Request:
     return state(request)
 
 
+def rights(_request: Request) -> Request:
+    """Whether systemd runs here, and whether this user may be root without a password; what sudo says if not."""
+    words = {"systemd": ["systemctl", "is-system-running"], "sudo": ["sudo", "-n", "true"]}
+    found: Request = {"said": ""}
+    for name, command in words.items():
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        except FileNotFoundError:
+            found |= {name: False, "said": f"{command[0]} is not installed"}
+            continue
+        # Of a system in which some unit failed, or that is still starting, systemctl ends with another code than 0.
+        found[name] = done.returncode == 0 if name == "sudo" else done.stdout.strip() not in ("", "offline")
+        found["said"] = done.stderr
+    return found
+
+
 def tidy(request: Request) -> Request:
     """Remove the versions of a name to which no link leads, and the environments that no version needs. Only the
     owner may."""
@@ -298,8 +329,8 @@ def _sha256(path: Path) -> str:
 
 
 REQUESTS: dict[str, Callable[[Request], Request]] = {
-    "claim": claim, "missing": missing, "put": put, "start": start, "follow": follow, "get": get, "clean": clean,
-    "state": state, "switch": switch, "tidy": tidy,
+    "claim": claim, "own": own, "missing": missing, "put": put, "start": start, "follow": follow, "get": get,
+    "clean": clean, "state": state, "switch": switch, "rights": rights, "tidy": tidy,
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ The link is moved last, in one step: whatever fails before leaves running what r
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -27,6 +28,7 @@ from edgecnn.deploy.ssh.address import Address, last_line, printable
 from edgecnn.deploy.ssh.board import Board, Claim
 from edgecnn.deploy.ssh.connection import LinkError
 from edgecnn.deploy.ssh.environment import LIGHT, Environment, Install
+from edgecnn.deploy.ssh.service import EXTRA, Staged, check_rights, home_of, serve, serve_previous, unit_of
 from edgecnn.errors import BadFileError, CheckFailedError, UsageError
 from edgecnn.runtime.bundle import Bundle, open_bundle
 from edgecnn.runtime.files import sha256
@@ -44,7 +46,7 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Deployed:
     """What runs on a board now: its version, the one before it (None if there is none), where both are, and what the
-    self-test gave."""
+    self-test gave; ``service`` is the systemd unit that serves it, if one does."""
 
     target: str
     name: str
@@ -54,6 +56,7 @@ class Deployed:
     images: int | None = None
     correct: int | None = None
     engine: str | None = None
+    service: str | None = None
 
     @property
     def launcher(self) -> str:
@@ -84,11 +87,15 @@ def check_name(name: str) -> str:
     return name
 
 
-def deploy(address: Address, path: Path, name: str, install: Install, say: Say = lambda _line: None) -> Deployed:
+def deploy(
+    address: Address, path: Path, name: str, install: Install, say: Say = lambda _line: None, *, service: bool = False
+) -> Deployed:
     """Put the bundle in the folder ``path`` on a board, test it there, and make it the version that runs.
 
-    Raises what open_bundle, Board and Environment do, and CheckFailedError when the self-test fails; then, as after an
-    interruption, what ran before runs on and the new version is removed.
+    As a ``service`` it is then copied to root's folder, where systemd keeps it running (see service.py), and nothing
+    stays in the user's. Raises what open_bundle, Board and Environment do, and CheckFailedError when the self-test
+    fails or the service does not get ready; then, as after an interruption, what ran before runs on and the new version
+    is removed.
     """
     bundle = open_bundle(path)
     stop = threading.Event()  # never set: Ctrl-C comes as an exception
@@ -96,10 +103,13 @@ def deploy(address: Address, path: Path, name: str, install: Install, say: Say =
         folder = Path(work)
         wanted = expect(bundle, folder)
         facts = board.open()
-        environment = Environment(facts, (LIGHT,), install, folder)
+        if service:
+            check_rights(board)
+        environment = Environment(facts, (LIGHT,), install, folder, EXTRA if service else None)
         version = _key(environment.key, bundle)
         token = secrets.token_hex(8)
-        claimed = board.claim(job=name, token=token, env=environment.key)
+        elsewhere = {"or_in": home_of(name)} if service else {}
+        claimed = board.claim(job=name, token=token, env=environment.key, **elsewhere)
         try:
             if not claimed.ready:
                 say("installing edgecnn there")
@@ -108,7 +118,10 @@ def deploy(address: Address, path: Path, name: str, install: Install, say: Say =
             _copy(board, bundle, folder, f"{name}/versions/{version}", environment.key, python)
             found = _test(board, claimed, python, name, version, token, folder)
             found.check(wanted, str(address))
-            if board.ask("switch", job=name, version=version, token=token).get("taken"):
+            if service:
+                say(f"starting the service {unit_of(name)}")
+                serve(board, name, token, Staged(claimed.root, version, claimed.env))
+            elif board.ask("switch", job=name, version=version, token=token).get("taken"):
                 raise CheckFailedError(f"{address}: '{name}' is being deployed from elsewhere too; wait for that")
         except LinkError:
             raise  # nothing can be tidied, and the same command goes on with what is there
@@ -116,22 +129,34 @@ def deploy(address: Address, path: Path, name: str, install: Install, say: Say =
             board.tidy(name, token)
             raise
         board.tidy(name, token)
-        return _deployed(board, name, found)
+        return _deployed(board, name, found, service)
 
 
-def rollback(address: Address, name: str, say: Say = lambda _line: None) -> Deployed:
-    """Make the version before the one that runs; that one becomes the one before.
+def rollback(address: Address, name: str, say: Say = lambda _line: None, *, service: bool = False) -> Deployed:
+    """Make the version before the one that runs, or that is served, the one that does; that one becomes the one before.
 
-    Raises UsageError when there is none.
+    Raises UsageError when there is none, CheckFailedError when it is to be served and does not get ready.
     """
     with Board(address, threading.Event(), say, "share") as board:
         board.open()
-        state = _state(board, name)
+        if service:
+            check_rights(board)
+        state = _state(board, _folder(name, service))
         if state.previous is None:
             there = "nothing" if state.current is None else f"only version {state.current}"
+            if not service and _state(board, home_of(name)).current is not None:
+                there += "; as a service there is one, which --service goes back from"
             raise UsageError(f"{address}: there is no version of '{name}' to go back to ({there} was deployed)")
-        board.ask("switch", job=name, version=state.previous, token=None)
-        return _deployed(board, name, None)
+        if service:
+            token = secrets.token_hex(8)
+            board.ask("own", job=name, token=token)
+            try:
+                serve_previous(board, name, token)
+            finally:
+                board.tidy(name, token)
+        else:
+            board.ask("switch", job=name, version=state.previous, token=None)
+        return _deployed(board, name, None, service)
 
 
 def _copy(board: Board, bundle: Bundle, work: Path, place: str, environment: str, python: str) -> None:
@@ -160,19 +185,26 @@ def _test(board: Board, claimed: Claim, python: str, name: str, version: str, to
     return report
 
 
-def _state(board: Board, name: str) -> _State:
+def _folder(name: str, service: bool) -> str:
+    """Where the versions of a name are: as onboard.py has it, below its own folder, or from the root."""
+    return home_of(name) if service else name
+
+
+def _state(board: Board, folder: str) -> _State:
     try:
-        state: _State = decode(_State, board.ask("state", job=name))
+        state: _State = decode(_State, board.ask("state", job=folder))
     except BadFileError as error:
         raise CheckFailedError(f"{board.address}: it answered nonsense: {printable(str(error))}") from error
     return state
 
 
-def _deployed(board: Board, name: str, report: Report | None) -> Deployed:
-    state = _state(board, name)
+def _deployed(board: Board, name: str, report: Report | None, service: bool) -> Deployed:
+    folder = _folder(name, service)
+    state = _state(board, folder)
     assert state.current is not None  # it was switched to
     known = () if report is None else (report.images, report.correct, printable(report.engine))
-    return Deployed(str(board.address), name, f"{state.root}/{name}", state.current, state.previous, *known)
+    there = Deployed(str(board.address), name, f"{state.root}/{name}", state.current, state.previous, *known)
+    return dataclasses.replace(there, folder=folder, service=unit_of(name)) if service else there
 
 
 def _key(environment: str, bundle: Bundle) -> str:

@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     "--offline", is_flag=False, flag_value="", metavar="[WHEEL_FOLDER]",
     help="The board has no network: carry the wheels along, downloaded here or from this folder.",
 )  # fmt: skip
+@click.option("--service", is_flag=True, help="Let systemd there keep it running, as edgecnn-NAME (root by sudo).")
 @json_option
-def command(words: tuple[str, ...], rollback: bool, name: str | None, offline: str | None, as_json: bool) -> None:
+def command(
+    words: tuple[str, ...], rollback: bool, name: str | None, offline: str | None, service: bool, as_json: bool
+) -> None:
     """Put a bundle on a board, below ~/.local/share/edgecnn there.
 
     Files are verified there by their SHA-256; then the bundle must answer for its sample as it does here, integers bit
     for bit, and only then a link is moved to it. What ran before is kept for --rollback. If any step fails, it runs on.
+
+    With --service it is then copied to /opt/edgecnn-NAME, and `edgecnn serve` answers for it, started by systemd in a
+    sandbox. A version that does not get ready gives way to the one before.
     """
     from edgecnn.deploy.ssh.address import Address
     from edgecnn.deploy.ssh.environment import Install
@@ -47,10 +53,10 @@ def command(words: tuple[str, ...], rollback: bool, name: str | None, offline: s
     if rollback:
         if offline is not None:
             raise UsageError("--offline is of an installation, and --rollback installs nothing; leave it out")
-        done = go_back(address, called, say)
+        done = go_back(address, called, say, service=service)
     else:
         install = Install(offline is not None, Path(offline) if offline else None)
-        done = put(address, Path(bundles[0]), called, install, say)
+        done = put(address, Path(bundles[0]), called, install, say, service=service)
     if as_json:
         print_json(dataclasses.asdict(done) | {"launcher": done.launcher, "bundle": done.bundle})
     else:
@@ -68,6 +74,13 @@ def _text(done: Deployed) -> str:
         lines.append("no version before it")
     else:
         name = "" if done.name == DEFAULT_NAME else f" --name {done.name}"
+        name += "" if done.service is None else " --service"
         lines.append(f"version {done.previous} is kept: edgecnn deploy --rollback {done.target}{name}")
+    if done.service is not None:
+        lines.append(f"on the board: systemctl status {done.service}, journalctl -u {done.service}")
+        lines.append(
+            f"it answers there on 127.0.0.1:8765, or where /etc/default/{done.service} says, for the token in "
+            f"/etc/edgecnn/{done.service}.token"
+        )
     lines.append(f"on the board: {done.launcher} classify {done.bundle} IMAGE")
     return "\n".join(lines)

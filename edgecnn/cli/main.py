@@ -46,6 +46,8 @@ VERBS = {
     "quantize": Verb("edgecnn.cli.quantize:command", "Quantize a trained model into a verified bundle for a device."),
     "export": Verb("edgecnn.cli.export:command", "Write a float model as TFLite, TorchScript and ONNX."),
     "classify": Verb("edgecnn.cli.classify:command", "Tell what is on images, with a bundle."),
+    "watch": Verb("edgecnn.cli.watch:command", "Tell what a camera sees, or what is in a video or folder."),
+    "serve": Verb("edgecnn.cli.serve:command", "Serve a bundle over HTTP: a page and a JSON API."),
     "compare": Verb("edgecnn.cli.compare:command", "Compare two model files or bundles on the same images."),
     "bench": Verb("edgecnn.cli.bench:command", "Measure size, accuracy, latency, memory and energy of files."),
     "profile": Verb("edgecnn.cli.profile:command", "Time a TFLite file operation by operation."),
@@ -53,6 +55,7 @@ VERBS = {
     "compare-runs": Verb("edgecnn.cli.compare_runs:command", "Hold a result file of bench against an older one."),
     "report": Verb("edgecnn.cli.report:command", "Turn results of bench into a page, Markdown or pictures."),
     "deploy": Verb("edgecnn.cli.deploy:command", "Put a bundle on a board, test it there, and go back if need be."),
+    "wheelhouse": Verb("edgecnn.cli.wheelhouse:command", "Fetch all wheels that install edgecnn on a board offline."),
     "doctor": Verb("edgecnn.cli.doctor:command", "Tell what works on this machine and how to mend the rest."),
     "models": Verb("edgecnn.cli.models:command", "List the models, and the trained weights that ship with them."),
 }

@@ -50,6 +50,13 @@ def json_lines() -> Callable[[object], None]:
     return write
 
 
+def only_json_lines() -> Callable[[object], None]:
+    """What json_lines gives, for a verb that prints nothing else and has no ``--json``."""
+    context = click.get_current_context()
+    context.find_root().with_resource(_stdout_for_json(context.meta))
+    return json_lines()
+
+
 @contextmanager
 def _stdout_for_json(meta: dict[str, Any]) -> Iterator[None]:
     stream = sys.stdout

@@ -22,7 +22,7 @@ from edgecnn.export.drafts import Draft, Order, make
 from edgecnn.export.source import Source
 from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
-from edgecnn.measure.stats import agreement, decibels
+from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize.normalize import form_of
 from edgecnn.quantize.qdq import borders_of, float_operations
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8
@@ -170,7 +170,7 @@ def _compare(
         return each
     with _open(folder / each.file, drafts[each.file], image) as runner:
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(images)])
-    likeness = Likeness(len(images), agreement(logits.argmax(1), exact.argmax(1)), decibels(exact, logits))
+    likeness = Likeness(len(images), agreement(logits.argmax(1), exact.argmax(1)), sqnr(exact, logits))
     gate: parity.Gate = {
         "synthetic_images": likeness.images, "float_agreement": likeness.agreement, "float_sqnr_db": likeness.sqnr_db,
     }  # fmt: skip

@@ -82,7 +82,7 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(first == second))
 
 
-def decibels(exact: np.ndarray, found: np.ndarray) -> float | None:
+def sqnr(exact: np.ndarray, found: np.ndarray) -> float | None:
     """Signal to quantization noise in dB of values ``found`` against ``exact``; None where they are equal."""
     if exact.shape != found.shape:
         raise UsageError(f"values {list(exact.shape)} and {list(found.shape)} are not of the same images")

@@ -33,13 +33,12 @@ def calibrate(
     *,
     float_layers: Iterable[str] = (),
     ranges: fx.GraphModule | None = None,
-    adapt: bool = True,
 ) -> fx.GraphModule:
     """The QDQ graph of ``model`` for ``recipe``, one of SIMULATED, in SIMULATE mode.
 
     ``images`` are batches uint8 [n, height, width, channels] of training images. Ranges that hold all values are
-    shrunk where cutting off loses less than rounding, weights of less than 8 bits are rounded as their layers need it
-    unless not ``adapt``, and biases take back what all this shifts (``benchmarks/calibration.py`` measures each).
+    shrunk where cutting off loses less than rounding, weights of less than 8 bits are rounded as their layers need it,
+    and biases take back what all this shifts (``benchmarks/calibration.py`` measures each).
     ``rewrites`` are names of passes, ``float_layers`` of modules that stay float32. ``ranges`` is a graph that this
     function gave for the same model and rewrites without float layers: its ranges are taken instead of looked for,
     which takes most of the time. Raises BadFileError naming the first tensor that is not finite, UnknownNameError for
@@ -53,8 +52,7 @@ def calibrate(
         graph_module = _inserted(model, arguments, rewrites, recipe, float_layers)
         take_ranges(graph_module, ranges.state_dict())
     some = to_input(torch.cat(batches)[: _at_once(batches[0])])
-    if adapt:
-        adapt_rounding(graph_module, some)
+    adapt_rounding(graph_module, some)
     correct_biases(graph_module, some)
     make_room_for_biases(graph_module)
     return graph_module

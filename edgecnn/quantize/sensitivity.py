@@ -19,7 +19,7 @@ from edgecnn.data.dataset import Split, Subset, batches
 from edgecnn.evaluate import predictor
 from edgecnn.measure.accuracy import Predict, Score
 from edgecnn.measure.comparison import Comparison
-from edgecnn.measure.stats import Interval, decibels
+from edgecnn.measure.stats import Interval, sqnr
 
 AT_ONCE = 250
 
@@ -69,7 +69,7 @@ class Yardstick:
         found = self._logits(predict)[0]
         change = Comparison(Score(exact.argmax(1), labels), Score(found.argmax(1), labels))
         low, high = change.interval
-        return Effect(0 - change.change, Interval(-high, -low), decibels(exact, found))
+        return Effect(0 - change.change, Interval(-high, -low), sqnr(exact, found))
 
     def first(self, count: int) -> Yardstick:
         """One of the first ``count`` images."""

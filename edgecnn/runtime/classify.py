@@ -1,13 +1,13 @@
-"""From an artifact's raw output to scores and names, and from an image file to an answer."""
+"""From an artifact's raw output to scores and names, and from an image to an answer."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from PIL.Image import Image
 
 from edgecnn.errors import BadFileError
 from edgecnn.runtime import picture
@@ -38,24 +38,32 @@ class Answer:
     run: float
 
 
-def classify(runner: Runner, labels: Sequence[str], path: Path, k: int) -> Answer:
-    """The ``k`` best of ``labels`` for the picture in ``path``.
+def classify(runner: Runner, labels: Sequence[str], source: picture.Source, k: int) -> Answer:
+    """The ``k`` best of ``labels`` for the picture in ``source``, a file or the bytes of one.
 
     Raises BadPictureError for a file that cannot be read, BadFileError when the engine gives up or gives no numbers.
     """
     start = time.perf_counter()
     with picture.quiet():
-        loaded = picture.load(path, transparent=runner.input.channels in picture.TRANSPARENT)
-    decoded = time.perf_counter()
+        loaded = picture.load(source, transparent=runner.input.channels in picture.TRANSPARENT)
+    return classify_picture(runner, labels, loaded, k, 1000 * (time.perf_counter() - start))
+
+
+def classify_picture(runner: Runner, labels: Sequence[str], loaded: Image, k: int, decode: float) -> Answer:
+    """The ``k`` best of ``labels`` for a picture of any size, as picture.load gives it, or RGB from a camera.
+
+    ``decode`` is the milliseconds it took to get it. Raises BadFileError when the engine gives up or gives no numbers.
+    """
+    start = time.perf_counter()
     tensor = prepare(picture.fit(loaded, runner.input.image)[None], runner.input)
     prepared = time.perf_counter()
     logits = dequantize(runner.run(tensor), runner.output)[0]
     end = time.perf_counter()
     if not np.isfinite(logits).all():
-        raise BadFileError(f"{runner.path} gave {path} scores that are no finite numbers; make the bundle again")
+        raise BadFileError(f"{runner.path} gave scores that are no finite numbers; make the bundle again")
     shares = probabilities(logits)
     best = tuple(Guess(labels[index], float(logits[index]), float(shares[index])) for index in _best(logits, k))
-    return Answer(best, *(1000 * took for took in (decoded - start, prepared - decoded, end - prepared)))
+    return Answer(best, decode, 1000 * (prepared - start), 1000 * (end - prepared))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -68,7 +76,8 @@ def dequantize(output: np.ndarray, spec: OutputSpec) -> np.ndarray:
     """Logits float32 [N, classes] from raw output [N, classes] of type ``spec.dtype``: (q - zero_point) * scale."""
     if spec.dtype == "float32":
         return output
-    return (output.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+    zero_point, scale = spec.line
+    return (output.astype(np.float32) - zero_point) * scale
 
 
 def predict(runner: Runner, images: np.ndarray) -> np.ndarray:

@@ -162,12 +162,13 @@ class LiteRTRunner(Runner):
         self.classes = int(shape[1])
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
-        pieces = [tensor] if self._dynamic else [tensor[index : index + 1] for index in range(len(tensor))]
         try:
-            results = [self._run(piece) for piece in pieces]
+            if self._dynamic or len(tensor) == 1:
+                result = self._run(tensor)
+            else:
+                result = np.concatenate([self._run(tensor[index : index + 1]) for index in range(len(tensor))])
         except (ValueError, RuntimeError) as error:
             raise self._broken(error) from error
-        result = results[0] if len(results) == 1 else np.concatenate(results)
         if result.shape != (len(tensor), self.classes):
             raise BadFileError(
                 f"{self.path} gave {list(result.shape)} for {len(tensor)} images of {self.classes} classes; "

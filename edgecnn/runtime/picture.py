@@ -40,13 +40,16 @@ _EIGHT_BIT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")  # what is neither 
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY = (INPUT_OFFSET, INPUT_OFFSET, INPUT_OFFSET, 255)
 
+Source = Path | bytes  # a file, or what would be in one
+
 
 class BadPictureError(BadFileError):
-    """A file is no picture that can be used; ``reason`` is the message without the ``path``."""
+    """A file is no picture that can be used; ``reason`` is the message without the ``path``, which bytes have not."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = path, reason
+    def __init__(self, source: Source, reason: str) -> None:
+        self.path = None if isinstance(source, bytes) else source
+        self.reason = reason
+        super().__init__(reason if self.path is None else f"{self.path}: {reason}")
 
 
 def decode(path: Path, image: tuple[int, int, int]) -> np.ndarray:
@@ -54,8 +57,8 @@ def decode(path: Path, image: tuple[int, int, int]) -> np.ndarray:
     return fit(load(path, transparent=image[2] in TRANSPARENT), image)
 
 
-def load(path: Path, *, transparent: bool = False) -> Image.Image:
-    """The picture in ``path``, upright, with 8 bits a channel, of any size and color.
+def load(source: Source, *, transparent: bool = False) -> Image.Image:
+    """The picture in ``source``, upright, with 8 bits a channel, of any size and color.
 
     In this order: the first frame is turned upright by its EXIF tag; 16-bit values keep their upper byte;
     transparent parts are laid over mid-grey (128, 128, 128), unless they may stay ``transparent``. Color profiles are
@@ -63,7 +66,7 @@ def load(path: Path, *, transparent: bool = False) -> Image.Image:
     header, before it is decoded) or seconds than are allowed.
     """
     try:
-        with _open(path) as file, Image.open(file, formats=FORMATS) as picture:
+        with _open(source) as file, Image.open(file, formats=FORMATS) as picture:
             pixels = WEBP_PIXELS if picture.format == "WEBP" else PIXELS
             if picture.width * picture.height > pixels:
                 raise ValueError(f"{picture.width}x{picture.height} pixels, at most {pixels:,} are allowed")
@@ -72,10 +75,10 @@ def load(path: Path, *, transparent: bool = False) -> Image.Image:
             eight_bit = _eight_bit(picture)
             return eight_bit if transparent else _opaque(eight_bit)
     except UnidentifiedImageError as error:
-        raise BadPictureError(path, f"not an image (valid: {', '.join(FORMATS)})") from error
+        raise BadPictureError(source, f"not an image (valid: {', '.join(FORMATS)})") from error
     except Exception as error:  # Pillow's readers raise almost anything on damaged files; the reason is reported
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-        raise BadPictureError(path, reason.splitlines()[0][:200]) from error
+        raise BadPictureError(source, reason.splitlines()[0][:200]) from error
 
 
 def fit(picture: Image.Image, image: tuple[int, int, int]) -> np.ndarray:
@@ -117,7 +120,7 @@ def quiet() -> Iterator[None]:
 class _Timed(io.BufferedReader):
     """A file that can be read for SECONDS: decoders ask for the next piece again and again."""
 
-    def __init__(self, raw: io.FileIO) -> None:
+    def __init__(self, raw: io.FileIO | io.BytesIO) -> None:
         super().__init__(raw)
         self._end = time.monotonic() + SECONDS
 
@@ -127,14 +130,16 @@ class _Timed(io.BufferedReader):
         return super().read(size)
 
 
-def _open(path: Path) -> _Timed:
+def _open(source: Source) -> _Timed:
     """The file, once its size is known to be allowed. Raises OSError, ValueError."""
-    if not path.is_file():
-        raise ValueError("not a regular file" if path.exists() else "there is no such file")
-    file = _Timed(io.FileIO(path))
+    if isinstance(source, bytes):
+        file, size = _Timed(io.BytesIO(source)), len(source)
+    else:
+        if not source.is_file():
+            raise ValueError("not a regular file" if source.exists() else "there is no such file")
+        file, size = _Timed(io.FileIO(source)), source.stat().st_size
     head = file.peek(12)[:12]
     allowed = WEBP_BYTES if (head[:4], head[8:]) == (b"RIFF", b"WEBP") else BYTES
-    size = path.stat().st_size
     if size > allowed:
         file.close()
         raise ValueError(f"{size:,} bytes, at most {allowed:,} are allowed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,7 @@ INPUT_DIVISOR = 64
 
 LAYOUTS = ("NHWC", "NCHW")
 DTYPES = ("float32", "int8", "uint8", "int16")
+TOP_BIT = np.uint8(0x80)
 LARGEST_SIDE = 4096  # pixels; what a manifest or a foreign file may ask us to allocate is bounded
 
 
@@ -64,7 +66,7 @@ class InputSpec:
             raise UsageError(f"offset is {self.offset} and divisor {self.divisor}; both finite, the divisor above 0")
         check_quantization(self.dtype, self.scale, self.zero_point)
 
-    @property
+    @cached_property
     def image(self) -> tuple[int, int, int]:
         """(height, width, channels) of the images it takes."""
         return self.height, self.width, self.channels
@@ -73,6 +75,21 @@ class InputSpec:
     def shape(self) -> tuple[int, int, int]:
         """Shape of one image in the tensor, in the order of ``layout``."""
         return self.image if self.layout == "NHWC" else (self.channels, self.height, self.width)
+
+    @cached_property
+    def is_plain_shift(self) -> bool:
+        """True where the quantized value of a pixel is ``u8 - 128``, as edgecnn's convention has it."""
+        return self.dtype == "int8" and (self.offset, self.zero_point, self.scale * self.divisor) == (128, 0, 1.0)
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """What each of the 256 pixel values becomes in a quantized input, [256] of ``dtype``.
+
+        Rounded half to even, and clipped to the type.
+        """
+        limits = np.iinfo(self.dtype)
+        real = (np.arange(256) - self.offset) / self.divisor
+        return np.clip(np.rint(real / self.scale) + self.zero_point, limits.min, limits.max).astype(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,11 @@ class OutputSpec:
 
     def __post_init__(self) -> None:
         check_quantization(self.dtype, self.scale, self.zero_point)
+
+    @cached_property
+    def line(self) -> tuple[np.float32, np.float32]:
+        """(zero point, scale) as float32."""
+        return np.float32(self.zero_point), np.float32(self.scale)
 
 
 def normalize(images: np.ndarray, offset: float = INPUT_OFFSET, divisor: float = INPUT_DIVISOR) -> np.ndarray:
@@ -104,19 +126,8 @@ def prepare(images: np.ndarray, spec: InputSpec) -> np.ndarray:
         images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     if spec.dtype == "float32":
         return normalize(images, spec.offset, spec.divisor)
-    if _is_plain_shift(spec):
+    if spec.is_plain_shift:
         # u8 - 128 lies in -128 .. 127. Subtracting 128 modulo 256 flips the top bit and nothing else, so the
         # bits of the int8 are those of u8 ^ 0x80: no float arithmetic, one pass over the bytes.
-        return np.bitwise_xor(images, np.uint8(0x80)).view(np.int8)
-    return _quantized_levels(spec)[images]
-
-
-def _is_plain_shift(spec: InputSpec) -> bool:
-    return spec.dtype == "int8" and (spec.offset, spec.zero_point, spec.scale * spec.divisor) == (128, 0, 1.0)
-
-
-def _quantized_levels(spec: InputSpec) -> np.ndarray:
-    """What each of the 256 pixel values becomes, [256] of ``spec.dtype``: round half to even, clipped to the type."""
-    limits = np.iinfo(spec.dtype)
-    real = (np.arange(256) - spec.offset) / spec.divisor
-    return np.clip(np.rint(real / spec.scale) + spec.zero_point, limits.min, limits.max).astype(spec.dtype)
+        return np.bitwise_xor(images, TOP_BIT).view(np.int8)
+    return spec.levels[images]

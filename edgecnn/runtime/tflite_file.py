@@ -97,6 +97,16 @@ class TFLiteFile:
     outputs: tuple[int, ...]
     places: Places
 
+    @property
+    def exact(self) -> bool:
+        """Whether every engine is to give the same integers.
+
+        Not where something is computed in float, nor with weights of 4 bits, whose kernels round otherwise on ARM.
+        """
+        computed = {index for operation in self.operations for index in (*operation.inputs, *operation.outputs)}
+        used = [self.tensors[index] for index in computed if index >= 0]
+        return not any("float" in each.dtype or each.dtype == "int4" for each in used)
+
 
 def read(content: bytes) -> TFLiteFile:
     """What a .tflite file holds. Raises BadFileError for one that is damaged, foreign, or has nothing to run."""

@@ -9,7 +9,19 @@ import jsonschema
 import pytest
 
 import edgecnn.measure.measurement as module
-from benchmarks import calibration, fuzz, low_bits, own_models, pruning, qat, selection, sensitivity, synthetic, targets
+from benchmarks import (
+    calibration,
+    footprint,
+    fuzz,
+    low_bits,
+    own_models,
+    pruning,
+    qat,
+    selection,
+    sensitivity,
+    synthetic,
+    targets,
+)
 from benchmarks.ablations import qat as ablations_qat
 from benchmarks.suite import ACCURACY, BENCH, RESULTS, folder_name
 from benchmarks.summary import Row
@@ -31,6 +43,8 @@ def test_a_result_is_what_it_claims_to_be(path: Path) -> None:
     elif path == fuzz.RESULTS:
         rows = json.loads(path.read_text("utf-8"))
         assert rows and all(sum(row["stages"].values()) == row["next"] for row in rows)
+    elif path == footprint.RESULTS:
+        assert footprint.problems(json.loads(path.read_text("utf-8")), json.loads(path.read_text("utf-8"))) == []
     elif path in RECORDS:
         document = json.loads(path.read_text("utf-8"))
         rows = document if isinstance(document, list) else document["rows"]

@@ -18,9 +18,9 @@ Answers = dict[str, Any]
 Outputs = Sequence[Sequence[float]]
 
 
-def outputs(values: Outputs, engine: str = "litert 2.1.6", dtype: str = "int8") -> Answers:
+def outputs(values: Outputs, engine: str = "litert 2.1.6", dtype: str = "int8", exact: bool = True) -> Answers:
     """An answer to "outputs", in which one image was right."""
-    return {"engine": engine, "dtype": dtype, "outputs": values, "correct": 1}
+    return {"engine": engine, "dtype": dtype, "exact": exact, "outputs": values, "correct": 1}
 
 
 class Scripted(Worker):

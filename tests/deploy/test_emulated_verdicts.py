@@ -80,17 +80,20 @@ def test_one_step_of_difference_is_a_failed_check(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "dtype", "value", "allowed"),
+    ("system", "dtype", "exact", "value", "allowed"),
     [
-        (ARM64, "float32", 3.000009, True),
-        (ARM64, "float32", 3.00002, False),
-        (ARM64, "float32", float("nan"), False),
-        (ARM64, "int8", 4, False),
-        (ARMHF, "int8", 4, True),
+        (ARM64, "float32", False, 3.000009, True),
+        (ARM64, "float32", False, 3.00002, False),
+        (ARM64, "float32", False, float("nan"), False),
+        (ARM64, "int8", True, 4, False),
+        (ARM64, "int8", False, 7, True),
+        (ARM64, "int8", False, 8, False),
+        (ARMHF, "int8", True, 4, True),
+        (ARMHF, "int8", False, 11, True),
     ],
 )
-def test_how_far_outputs_may_differ(system: Any, dtype: str, value: float, allowed: bool) -> None:
-    there, here = outputs([[1, 2, value]], dtype=dtype), outputs([[1, 2, 3]], dtype=dtype)
+def test_how_far_outputs_may_differ(system: Any, dtype: str, exact: bool, value: float, allowed: bool) -> None:
+    there, here = (outputs([[1, 2, each]], dtype=dtype, exact=exact) for each in (value, 3))
     if allowed:
         assert largest_difference(system, there, here) == pytest.approx(value - 3)
     else:

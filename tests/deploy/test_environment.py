@@ -10,7 +10,7 @@ import pytest
 from edgecnn.cli import targets
 from edgecnn.cli.main import main
 from edgecnn.deploy.ssh.bench import bench_words
-from edgecnn.deploy.ssh.environment import Environment, Install, platform_tags
+from edgecnn.deploy.ssh.environment import Environment, Install, platform_of
 from edgecnn.deploy.ssh.facts import Facts
 from edgecnn.errors import CheckFailedError, UsageError
 from edgecnn.measure.cases import Order
@@ -47,7 +47,7 @@ def test_a_folder_without_a_wheel_for_the_board(tmp_path: Path, name: str | None
 
 
 def test_platforms_are_those_of_the_boards_c_library() -> None:
-    tags = platform_tags(PI)
+    tags = platform_of(PI).tags
     assert tags[0] == "manylinux_2_36_aarch64"
     assert tags[-3:] == ["manylinux_2_17_aarch64", "manylinux2014_aarch64", "linux_aarch64"]
 
@@ -55,7 +55,7 @@ def test_platforms_are_those_of_the_boards_c_library() -> None:
 @pytest.mark.parametrize("libc", [("", ""), (), ("musl", "1.2"), ("glibc", "2.36;reboot"), ("glibc", "3.0")])
 def test_a_c_library_that_no_wheel_is_known_for(libc: tuple[str, ...]) -> None:
     with pytest.raises(CheckFailedError, match="collect them yourself"):
-        platform_tags(dataclasses.replace(PI, libc=libc))
+        platform_of(dataclasses.replace(PI, libc=libc))
 
 
 def test_the_command_for_the_board_holds_all_of_an_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

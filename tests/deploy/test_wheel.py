@@ -15,6 +15,7 @@ import edgecnn
 from edgecnn.deploy.wheel import build_wheel
 
 PACKAGE = Path(edgecnn.__file__).parent
+SERVE = "h11>=1; (python_version < '3.13') and extra == 'serve'"
 BUILD = "import sys, pathlib; from edgecnn.deploy.wheel import build_wheel; build_wheel(pathlib.Path(sys.argv[1]))"
 
 
@@ -45,7 +46,7 @@ def test_the_wheel_of_a_checkout_runs_unpacked_and_records_its_files(tmp_path: P
 def test_the_wheel_is_light_and_requires_what_the_light_install_does(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path)
     assert wheel.stat().st_size < 1 << 20
-    names = {line.split(">")[0].split("=")[0] for line in requires(wheel)}
+    names = {line.split(">")[0].split("=")[0] for line in requires(wheel) if "extra ==" not in line}
     assert names == {"click", "pillow", "numpy", "ai-edge-litert", "tflite-runtime"}
 
 
@@ -68,7 +69,14 @@ def test_an_installed_edgecnn_packs_itself(tmp_path: Path) -> None:
     info = home / "edgecnn-0.0.dist-info"
     info.mkdir()
     lines = ["Metadata-Version: 2.1", "Name: edgecnn", "Version: 0.0", "Requires-Dist: click>=8"]
-    (info / "METADATA").write_text("\n".join([*lines, 'Requires-Dist: torch; extra == "train"']) + "\n")
+    lines += [
+        'Requires-Dist: torch; extra == "train"',
+        f"Requires-Dist: {SERVE}",
+        "Requires-Dist: h12; extra == 'serve'",
+    ]
+    (info / "METADATA").write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-c", BUILD, str(tmp_path)]
     subprocess.run(command, cwd=home, env={"PYTHONPATH": str(home)}, check=True)
-    assert requires(tmp_path / f"edgecnn-{edgecnn.__version__}-py3-none-any.whl") == ["click>=8"]
+    assert requires(tmp_path / f"edgecnn-{edgecnn.__version__}-py3-none-any.whl") == [
+        "click>=8", SERVE, "h12; extra == 'serve'",
+    ]  # fmt: skip

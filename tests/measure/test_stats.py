@@ -12,7 +12,6 @@ import pytest
 from edgecnn.errors import UsageError
 from edgecnn.measure.stats import (
     agreement,
-    decibels,
     differ,
     fisher,
     least_p,
@@ -22,6 +21,7 @@ from edgecnn.measure.stats import (
     rank_sum,
     ratio_interval,
     spread,
+    sqnr,
     wilson,
 )
 
@@ -194,9 +194,9 @@ def test_least_p_is_that_of_runs_which_do_not_overlap() -> None:
         assert rank_sum(range(first), range(100, 100 + second)) == pytest.approx(least_p(first, second))
 
 
-def test_decibels_of_noise_a_tenth_of_the_signal() -> None:
+def test_sqnr_of_noise_a_tenth_of_the_signal() -> None:
     exact = np.array([[3.0, -3.0]])
-    assert decibels(exact, 1.1 * exact) == pytest.approx(20)
-    assert decibels(exact, exact) is None
+    assert sqnr(exact, 1.1 * exact) == pytest.approx(20)
+    assert sqnr(exact, exact) is None
     with pytest.raises(UsageError, match=r"\[1, 2\] and \[2\] are not of the same images"):
-        decibels(exact, exact[0])
+        sqnr(exact, exact[0])

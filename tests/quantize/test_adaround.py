@@ -72,11 +72,8 @@ def test_the_logits_are_nearer_to_the_float_ones_on_images_it_has_not_seen(adapt
 def test_calibration_adapts_4_bit_weights_and_no_others():
     source = nets.source("lenet")
     pictures = [next(iter(source.calibration_batches()))]
-    made = (
-        ptq.calibrate(source.model, source.arguments, pictures, (), recipe, adapt=adapt).get_parameter("fc1.weight")
-        for recipe, adapt in ((STATIC_W4A8, True), (STATIC_W4A8, False), (STATIC_W8A8, True), (STATIC_W8A8, False))
-    )
-    adapted, plain, wide, wide_plain = made
-    assert not torch.equal(adapted, plain)
-    assert torch.equal(plain, wide)
-    assert torch.equal(wide, wide_plain)
+    inputs = [to_input(torch.from_numpy(pictures[0]))]
+    for recipe, adapts in ((STATIC_W4A8, True), (STATIC_W8A8, False)):
+        plain = ptq.observe(source.model, source.arguments, inputs, (), recipe).get_parameter("fc1.weight")
+        found = ptq.calibrate(source.model, source.arguments, pictures, (), recipe).get_parameter("fc1.weight")
+        assert torch.equal(found, plain) != adapts

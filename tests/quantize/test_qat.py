@@ -170,7 +170,7 @@ def test_learned_scales_are_those_of_the_graph_and_only_they_move(tmp_path: Path
     result = trained(tmp_path, quantized=quantized, ranges=qat.LEARNED)
     model, header = floats()
     data = small.dataset()
-    start = ptq.calibrate(model, header.arguments, [data.train.take(np.arange(50))[0]], ALL, quantized, adapt=False)
+    start = ptq.calibrate(model, header.arguments, [data.train.take(np.arange(50))[0]], ALL, quantized)
     end = result.graph(model, ALL)
     before, after = affines(start), affines(end)
     learned = [name for name, affine in before.items() if after[name].scale != affine.scale]

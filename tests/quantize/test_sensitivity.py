@@ -8,7 +8,7 @@ import torch
 
 from edgecnn.data.dataset import Memory
 from edgecnn.evaluate import predictor
-from edgecnn.measure.stats import Interval, decibels, paired_change
+from edgecnn.measure.stats import Interval, paired_change, sqnr
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import ptq
 from edgecnn.quantize.sensitivity import Effect, Harm, Yardstick, fewest, rank
@@ -53,7 +53,7 @@ def test_an_effect_is_paired_and_a_loss_is_above_0():
     assert effect.drop == 30
     assert effect.interval == Interval(-high, -low)
     images = nets.images(64, seed=3)[:10]
-    assert effect.sqnr_db == decibels(exact(images), off(images))
+    assert effect.sqnr_db == sqnr(exact(images), off(images))
     assert effect.sqnr_db is not None
     assert effect.noise == pytest.approx(10 ** (-effect.sqnr_db / 10))
 

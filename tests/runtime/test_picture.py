@@ -54,6 +54,15 @@ def test_folders_of_training_images_and_the_device_see_the_same_pixels(tmp_path:
             np.testing.assert_array_equal(files.take(np.array([index]))[0][0], decode(path, shape))
 
 
+def test_bytes_are_what_a_file_with_them_is(tmp_path: Path, monkeypatch) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8))
+    content = save(tmp_path / "0.jpg", noise).read_bytes()
+    np.testing.assert_array_equal(np.asarray(picture.load(content)), np.asarray(picture.load(tmp_path / "0.jpg")))
+    monkeypatch.setattr(picture, "BYTES", len(content) - 1)
+    with pytest.raises(BadPictureError, match=f"^{len(content):,} bytes, at most {len(content) - 1:,} are allowed$"):
+        picture.load(content)
+
+
 def test_only_the_first_frame_counts(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (20, 20), color) for color in (RED, BLUE)]
     for kind in ("gif", "png", "webp", "tiff"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ def test_a_file_is_read_as_it_was_written() -> None:
     assert (file.inputs, file.outputs) == ((0,), (9,))
     assert file.tensors[0] == Tensor("image", (1, 8, 8, 3), "int8", 192, False, True)
     assert file.tensors[3] == Tensor("b1", (4,), "int32", 16, True, False)
+
+
+def test_a_file_is_exact_that_computes_in_integers_of_8_bits_or_more(tmp_path: Path) -> None:
+    matrix = tiny_artifacts.weights(0)
+    whole, real = (
+        read(tiny_artifacts.tflite(tmp_path / "x.tflite", matrix, quantized=quantized).read_bytes())
+        for quantized in (True, False)
+    )
+    assert whole.exact
+    assert not real.exact
+    packed = [replace(each, dtype="int4") if each.constant and each.dtype == "int8" else each for each in whole.tensors]
+    assert packed != list(whole.tensors)
+    assert not replace(whole, tensors=tuple(packed)).exact
 
 
 def test_an_operation_that_nobody_knows_has_a_number_or_its_own_name() -> None:
