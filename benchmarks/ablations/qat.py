@@ -32,7 +32,7 @@ from edgecnn.data.dataset import Split, hold_out
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import Source
 from edgecnn.quantize import passes, qat
-from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8, parse
+from edgecnn.quantize.recipe import STATIC_W8A8, parse
 from edgecnn.report.table import table
 from edgecnn.train import WEIGHTS
 
@@ -123,8 +123,8 @@ def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations.qat", description="Variants of QAT.")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/ablations"))
-    parser.add_argument("--model", nargs="+", default=["mod_cnn", "resnet8"])
-    parser.add_argument("--recipe", nargs="+", default=[STATIC_W8A8.name, STATIC_W4A8.name])
+    parser.add_argument("--model", nargs="+", default=["mod_cnn"])
+    parser.add_argument("--recipe", nargs="+", default=[STATIC_W8A8.name])
     parser.add_argument("--variant", nargs="+", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
 
