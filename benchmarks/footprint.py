@@ -215,6 +215,7 @@ def text(facts: dict[str, Any]) -> str:
     rows.append(["us from pixels to class", f"{times['edgecnn']:,.1f}", f"{times['ten_lines']:,.1f}"])
     beyond = [f"{times[name] - times['invoke']:,.1f}" for name in ("edgecnn", "ten_lines")]
     rows.append(["us of these beyond invoke()", *beyond])
+    rows.append(["us of runner.run() beyond invoke()", f"{times['runner'] - times['invoke']:,.1f}", "-"])
     rows.append(["modules imported", f"{facts['modules'][ours]['modules']:,}", "-"])
     machine = facts["machine"]
     return "\n".join(

@@ -8,7 +8,7 @@ WHAT is one of
     verb COUNT BUNDLE IMAGE...    bytes resident after edgecnn classify of that many images
     script COUNT FILE IMAGE...    the same of ten_lines.py
     growth COUNT BUNDLE IMAGE...  bytes resident after each tenth of that many images, by the API
-    overhead COUNT BUNDLE         microseconds for one image, by turns: edgecnn, the ten lines' loop, invoke() alone
+    overhead COUNT BUNDLE         microseconds for one image: edgecnn, ten lines, the runner, invoke()
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def growth(count: int, bundle: str, images: list[str]) -> list[list[int]]:
 
 
 def overhead(count: int, bundle: str) -> dict[str, float]:
-    """Median microseconds from one image's pixels to its class, in turns of one call, and of invoke() alone.
+    """Median microseconds from one image's pixels to its class, of our runner's share of it, and of invoke() alone.
+
+    All are by turns, one call each.
 
     The ten lines' interpreter is made with AMX withheld too, which decides how fast both are.
     """
@@ -117,6 +119,7 @@ def overhead(count: int, bundle: str) -> dict[str, float]:
     from edgecnn.runtime import amx
     from edgecnn.runtime.bundle import find_artifact
     from edgecnn.runtime.classify import predict
+    from edgecnn.runtime.preprocess import prepare
 
     found, artifact = find_artifact(Path(bundle))
     image = found.sample()[0][:1]
@@ -136,7 +139,10 @@ def overhead(count: int, bundle: str) -> dict[str, float]:
 
     if ours() != theirs():
         raise SystemExit("edgecnn and the ten lines give another class")
-    calls: dict[str, Callable[[], object]] = {"edgecnn": ours, "ten_lines": theirs, "invoke": interpreter.invoke}
+    tensor = prepare(image, runner.input)
+    calls: dict[str, Callable[[], object]] = {
+        "edgecnn": ours, "ten_lines": theirs, "runner": lambda: runner.run(tensor), "invoke": interpreter.invoke,
+    }  # fmt: skip
     took: dict[str, list[int]] = {name: [] for name in calls}
     for order in itertools.islice(itertools.cycle(itertools.permutations(calls)), count):
         for name in order:
