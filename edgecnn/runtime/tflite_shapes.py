@@ -282,6 +282,13 @@ def _reduce(step: Step) -> list[Shape]:
     return [tuple(size for axis, size in enumerate(taken) if axis not in axes)]
 
 
+def _reverse(step: Step) -> list[Shape]:
+    taken, axes = step.given(0).shape, step.values(1)
+    _need(len(taken) <= 5 and 0 < len(axes) <= len(taken), f"{len(axes)} axes of a tensor of rank {len(taken)}")
+    _need(len({_axis(value, len(taken)) for value in axes}) == len(axes), "axes that are named twice")
+    return [taken]
+
+
 def _resize(step: Step) -> list[Shape]:
     taken, (height, width) = step.given(0).shape, step.values(1, 2, lowest=1)
     _need(len(taken) == 4 and max(height, width) <= LONGEST_STEP, f"{list(taken)} as {height}x{width}")
@@ -301,7 +308,7 @@ RULES: dict[str, Rule] = {
     "DEPTHWISE_CONV_2D": _depthwise, "EXPAND_DIMS": _expand, "FULLY_CONNECTED": _fully_connected,
     "MAX_POOL_2D": _pool, "MEAN": _reduce, "MIRROR_PAD": _mirror_pad, "PAD": _pad, "PADV2": _pad,
     "REDUCE_MAX": _reduce, "REDUCE_MIN": _reduce, "RESHAPE": _reshape, "RESIZE_BILINEAR": _resize,
-    "RESIZE_NEAREST_NEIGHBOR": _resize, "SLICE": _slice, "SPLIT": _split, "SQUEEZE": _squeeze,
+    "RESIZE_NEAREST_NEIGHBOR": _resize, "REVERSE_V2": _reverse, "SLICE": _slice, "SPLIT": _split, "SQUEEZE": _squeeze,
     "STRIDED_SLICE": _strided_slice, "SUM": _reduce, "TRANSPOSE": _transpose,
 }  # fmt: skip
 

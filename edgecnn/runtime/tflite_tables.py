@@ -64,6 +64,7 @@ OPTIONS: dict[int, tuple[str, tuple[str, ...]]] = {
     76: ("SQUARED_DIFFERENCE", _PLAIN),
     77: ("MIRROR_PAD", ("b",)),
     78: ("ABS", _PLAIN),
+    81: ("REVERSE_V2", _PLAIN),
     89: ("QUANTIZE", _PLAIN),
     91: ("HARD_SWISH", _PLAIN),
     101: ("BATCH_MATMUL", ("B", "B", "B")),

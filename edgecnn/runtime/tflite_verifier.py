@@ -192,7 +192,7 @@ def _check_graph(reader: Reader, graph: Table, codes: list[Table], tensors: list
 
 def _check_operation(name: str, operator: Table, inputs: list[_Tensor | None], outputs: list[_Tensor]) -> None:
     if name not in RULES:
-        raise ShapeError(f"it is none of the {len(RULES)} operations that image classifiers need ({', '.join(RULES)})")
+        raise ShapeError(f"it is none of the {len(RULES)} operations that are let through ({', '.join(sorted(RULES))})")
     kind = operator.number(3, "B", 0)
     if kind and name not in OPTIONS[kind][0].split():
         raise ShapeError(f"it has the options of {OPTIONS[kind][0]}")

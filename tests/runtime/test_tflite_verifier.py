@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from benchmarks.mutations import TFLite, places
 from edgecnn.errors import BadFileError
 from edgecnn.runtime.tflite_file import NAMES
-from edgecnn.runtime.tflite_shapes import RULES
+from edgecnn.runtime.tflite_shapes import RULES, ShapeError, Step, Taken, check_shapes
 from edgecnn.runtime.tflite_tables import OPTIONS, TABLES
 from edgecnn.runtime.tflite_verifier import read_verified, verify
 from tests import tiny_artifacts, tiny_graphs
@@ -194,6 +194,18 @@ def test_operands_are_held_against_each_operations_rule(name: str, values: dict[
         {"image": row, **values, "y": row}, [(name, ["image", "x"], ["y"])], ["y"], ["image", *inputs]
     )
     assert reason in refused(content)
+
+
+@pytest.mark.parametrize(("axes", "good"), [([1], True), ([-1, 0], True), ([1, 1], False), ([3], False), ([], False)])
+def test_axes_that_are_reversed_are_there_and_named_once(axes: list[int], good: bool) -> None:
+    image = Taken((1, 4, 4), "float32", 64, None)
+    order = Taken((len(axes),), "int32", 4 * len(axes), np.array(axes, np.int32))
+    step = Step((image, order), 1, lambda index, form, default: default, lambda index: ())
+    if good:
+        check_shapes("REVERSE_V2", step, [(1, 4, 4)])
+    else:
+        with pytest.raises(ShapeError):
+            check_shapes("REVERSE_V2", step, [(1, 4, 4)])
 
 
 def test_nothing_is_followed_out_of_the_file() -> None:
