@@ -68,7 +68,7 @@ def test_the_ten_lines_name_the_class_that_edgecnn_does(folder: Path, pictures: 
 
 def test_times_are_of_both_and_of_the_engine_alone(folder: Path, pictures: list[Path]) -> None:
     took = ask("overhead", 60, folder)
-    assert took.keys() == {"edgecnn", "ten_lines", "invoke"}
+    assert took.keys() == {"edgecnn", "ten_lines", "runner", "invoke"}
     assert min(took.values()) > 0
     assert ask("verb", 5, folder, *pictures) > ask("script", 5, folder / tiny_artifacts.INT8_FILE, *pictures) > 1e7
 
