@@ -13,7 +13,7 @@ from edgecnn.cli.options import force_option, json_option, print_json
 from edgecnn.cli.progress import Progress
 from edgecnn.cli.sources import SourceWords, source_options
 from edgecnn.cli.train import recorded_command
-from edgecnn.errors import UsageError
+from edgecnn.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
     from edgecnn.measure.costs import Measure
@@ -129,6 +129,11 @@ def command(
         print_json(document)
     else:
         click.echo(text(document))
+    if not document["met"]:
+        raise CheckFailedError(
+            f"target {target} was missed by the last measurement: {reached:.3f}; ask for less, or measure on a quieter "
+            "machine"
+        )
 
 
 def timer(say: Progress) -> Measure:
