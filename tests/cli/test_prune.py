@@ -148,7 +148,8 @@ def test_a_latency_that_the_last_measurement_does_not_confirm_is_said_to_be_miss
     words = [*MODEL, "--target", "latency:0.6", "--steps", "1", *QUICK, "--out", str(tmp_path / "run")]
     assert main(["prune", *words]) == 1
     out, err = capfd.readouterr()
-    assert err.splitlines()[-1].startswith("edgecnn: error: target latency:0.6 was missed by the last measurement: 0.650")
+    last = err.splitlines()[-1]
+    assert last.startswith("edgecnn: error: target latency:0.6 was missed by the last measurement: 0.650")
     said = re.findall(r"of the MACs: (.*) % of the latency", err.replace("%", " %"))
     assert any(50 < float(each) <= 60 for each in said)
     assert out.splitlines()[-3:-1] == ["doubt: the machine was busy", "target latency:0.6 missed: 0.650"]
