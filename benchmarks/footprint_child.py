@@ -109,9 +109,8 @@ def growth(count: int, bundle: str, images: list[str]) -> list[list[int]]:
 def overhead(count: int, bundle: str) -> dict[str, float]:
     """Median microseconds from one image's pixels to its class, of our runner's share of it, and of invoke() alone.
 
-    All are by turns, one call each.
-
-    The ten lines' interpreter is made with AMX withheld too, which decides how fast both are.
+    All are by turns, one call each. The ten lines' interpreter is made with AMX withheld too, which decides how fast
+    both are.
     """
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter

@@ -18,7 +18,6 @@ from torch import nn
 
 from edgecnn import checkpoint
 from edgecnn.checkpoint import Header
-from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import DataSet, Split, hold_out, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.models.widths import widths_of
@@ -28,7 +27,8 @@ from edgecnn.prune.search import Measure, Plan
 from edgecnn.prune.target import Target
 from edgecnn.runtime.files import refuse_existing, write_bytes
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, Task, TrainRecipe, run
-from edgecnn.train.folder import RunFolder
+from edgecnn.train.folder import RunFolder, check_same_settings
+from edgecnn.train.recipe import as_before
 
 PLAN = "plan.json"
 HOLD_OUT_SEED = 0  # as train.loop has it
@@ -64,15 +64,8 @@ def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> Trai
     Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
     ``mirrorable``. Raises UsageError, naming the setting, for a value that makes no training.
     """
-    before = header.recipe
-    known = "augmentation" in before
     recipe = TrainRecipe(
-        epochs=10,
-        learning_rate=0.05,
-        warmup_epochs=0.5,
-        label_smoothing=before.get("label_smoothing", 0.0),
-        distillation=0.5,
-        augmentation=Augmentation(**before["augmentation"]) if known else Augmentation(flip=mirrorable),
+        epochs=10, learning_rate=0.05, warmup_epochs=0.5, distillation=0.5, **as_before(header.recipe, mirrorable)
     )
     return replace(recipe, **changes)
 
@@ -168,13 +161,7 @@ class _Work:
             return channels.cut(sizes, importance.scores(channels, self.pruning.importance, self._images()))
 
         if resume and (folder / WEIGHTS).exists():
-            there = checkpoint.load(folder / WEIGHTS)[0].recipe
-            for name in sorted(there.keys() | start.recipe.keys()):
-                if there.get(name) != start.recipe.get(name):
-                    raise UsageError(
-                        f"cannot resume {folder}: its {name.replace('_', ' ')} is {there.get(name)}, this run's is "
-                        f"{start.recipe.get(name)}; use the same options"
-                    )
+            check_same_settings(folder, checkpoint.load(folder / WEIGHTS)[0].recipe, start.recipe)
         else:
             task = Task(start, build, teacher=self.model)
             go_on = resume and (folder / CHECKPOINT).exists()
@@ -211,12 +198,7 @@ class _Work:
             raise BadFileError(f"nothing to resume: {path} does not exist; run without --resume") from error
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadFileError(f"{path} is no plan that 'edgecnn prune' wrote ({error!r}); start again") from error
-        for name in sorted(there.keys() | self.settings.keys()):
-            if there.get(name) != self.settings.get(name):
-                raise UsageError(
-                    f"cannot resume {path.parent}: its {name.replace('_', ' ')} is {there.get(name)}, this run's is "
-                    f"{self.settings.get(name)}; use the same options"
-                )
+        check_same_settings(path.parent, there, self.settings)
         whole, sizes = self.shape.whole, self.shape.whole
         for step in found.steps:
             if step.keys() != whole.keys() or any(step[name] > sizes[name] for name in step):

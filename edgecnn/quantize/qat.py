@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
-from edgecnn.data.augment import Augmentation, to_input
+from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.quantize import passes, ptq
@@ -33,10 +33,11 @@ from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
 from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8, Recipe, parse
 from edgecnn.quantize.simulate import BITS, Mode, QuantizedConv2d, QuantizedLinear, set_mode
 from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
+from edgecnn.train.recipe import as_before
 from edgecnn.train.state import State
 
 FOLLOWED = 0.5  # of the epochs; then ranges are frozen
-RANGES = (FOLLOWING, LEARNED) = ("following", "learned")
+FOLLOWING, LEARNED = "following", "learned"  # how ranges are found: by the batches, or like weights
 _SCALES = ".smallest_scales"
 
 
@@ -45,22 +46,18 @@ def settings(
 ) -> TrainRecipe:
     """The settings for float weights with this ``header``: images are augmented as they were; ``changes`` override.
 
-    Weights of 4 bits start where adaptive rounding left them, and small steps keep what that gained: at a learning rate
-    of 0.01 depth_res ended below calibration, on the images it was trained on.
-    Where nobody knows how they were, images are mirrored if they are ``mirrorable``. Raises UsageError, naming the
-    setting, for a value that makes no training.
+    Where nobody knows how they were, images are mirrored if they are ``mirrorable``. Weights of 4 bits start where
+    adaptive rounding left them, and small steps keep what that gained: at a learning rate of 0.01 depth_res ended below
+    calibration, on the images it was trained on. Raises UsageError, naming the setting, for a value that makes no
+    training.
     """
-    before = header.recipe
-    known = "augmentation" in before
-    augmentation = Augmentation(**before["augmentation"]) if known else Augmentation(flip=mirrorable)
     recipe = TrainRecipe(
         epochs=4,
         learning_rate=0.01 if quantized.weight_bits == BITS else 0.002,
         warmup_epochs=0.0,
         weight_decay=0.0,
-        label_smoothing=before.get("label_smoothing", 0.0),
         distillation=0.5,
-        augmentation=augmentation,
+        **as_before(header.recipe, mirrorable),
     )
     return replace(recipe, **changes)
 
@@ -180,7 +177,8 @@ def train(
     """Train float ``model``, which has ``header``, for recipe ``quantized``, and write a run into the folder ``out``.
 
     ``images`` calibrate it first, as in ``ptq.calibrate``; ``rewrites`` are names of ``passes.PASSES``,
-    those of the graph that will be exported. The rest, and what is raised, is as in ``edgecnn.train.train``.
+    those of the graph that will be exported; ``ranges`` is FOLLOWING or LEARNED. The rest, and what is raised, is as in
+    ``edgecnn.train.train``.
     """
     chosen = passes.check_names(rewrites)
     quantization = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,7 @@ class RunFolder:
         """
         path = self.checkpoint
         found, tensors = checkpoint.load(path)
-        there, here = _settings(found), _settings(header)
-        for name in sorted(here.keys() | there.keys()):
-            if there.get(name) != here.get(name):
-                raise UsageError(
-                    f"cannot resume {path}: its {name.replace('_', ' ')} is {there.get(name)}, "
-                    f"this run's is {here.get(name)}; use the same options"
-                )
+        check_same_settings(path, _settings(found), _settings(header))
         if "curve" not in found.training:
             raise BadFileError(f"cannot resume {path}: it holds finished weights; run without --resume")
         state.restore(tensors, path)
@@ -86,6 +81,16 @@ class RunFolder:
         state.seconds = float(found.training["seconds"])
         curve: Curve = found.training["curve"]
         return curve
+
+
+def check_same_settings(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise UsageError, naming the first that differs, unless what ``path`` was begun with is what is asked now."""
+    for name in sorted(here.keys() | there.keys()):
+        if there.get(name) != here.get(name):
+            raise UsageError(
+                f"cannot resume {path}: its {name.replace('_', ' ')} is {there.get(name)}, "
+                f"this run's is {here.get(name)}; use the same options"
+            )
 
 
 def _settings(header: Header) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,3 +69,14 @@ class TrainRecipe:
         """The settings as JSON values, as a weights file records them."""
         value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return value
+
+
+def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:
+    """What a training that goes on from weights takes over from their ``settings``, as a weights file records them.
+
+    Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
+    ``mirrorable``.
+    """
+    known = settings.get("augmentation")
+    augmentation = Augmentation(flip=mirrorable) if known is None else Augmentation(**known)
+    return {"augmentation": augmentation, "label_smoothing": settings.get("label_smoothing", 0.0)}
