@@ -52,6 +52,17 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as the child has: sums depend on how they are split."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def stored_conversions(once: Once, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every TFLite conversion is real, but of equal graphs only the first."""
     from torch import fx

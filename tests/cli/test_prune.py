@@ -6,17 +6,12 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
-import edgecnn
 from edgecnn import checkpoint
 from edgecnn.cli import prune as verb
 from edgecnn.cli.main import main
@@ -29,18 +24,11 @@ from edgecnn.runtime.bundle import open_bundle
 from edgecnn.train import WEIGHTS
 from tests.measure.scripted_costs import ScriptedCosts
 from tests.train import small
+from tests.train.interrupted import child, first_epoch
 
-ROOT = Path(edgecnn.__file__).parent.parent
 MODEL = ["--model", "lenet", "--data", "digits"]
 QUICK = ["--epochs", "1", "--batch-size", "64", "--device", "cpu"]
 WORDS = [*MODEL, "--target", "macs:0.5", "--steps", "1", *QUICK]
-# A shell's background job starts with Ctrl-C ignored, and hands that on.
-CHILD = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from edgecnn.cli.main import entry
-entry()
-"""
 
 pytestmark = pytest.mark.usefixtures("stored_conversions")
 
@@ -156,28 +144,13 @@ def test_a_latency_that_the_last_measurement_does_not_confirm_is_said_to_be_miss
     assert timer.decided
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many threads as the child has: sums depend on how they are split."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.usefixtures("one_thread", "timer")
 def test_control_c_in_the_training_leaves_a_run_that_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     words = ["prune", *MODEL, "--target", "macs:0.5", "--steps", "2", "--batch-size", "64", "--device", "cpu"]
     words += ["--epochs", "3"]
     parts = tmp_path / "parts"
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, *words, "--out", str(parts)],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        while line and not line.startswith("epoch 1/"):
-            line = process.stderr.readline()
+    with child(*words, "--out", str(parts)) as process:
+        first_epoch(process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert (process.returncode, out) == (130, "")

@@ -6,15 +6,11 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-import torch
 
 import edgecnn
 from edgecnn import checkpoint
@@ -25,19 +21,12 @@ from edgecnn.quantize.recipe import STATIC_W4A8
 from edgecnn.runtime.bundle import open_bundle
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS
 from tests.train import small
+from tests.train.interrupted import child, first_epoch
 from tests.train.test_train import stop_after
 
 SCHEMA = Path(edgecnn.__file__).parent / "runtime" / "manifest.schema.json"
 WORDS = ["--model", "lenet", "--data", "digits", "--format", "tflite"]
 FILE = "lenet_static_w8a8.tflite"
-ROOT = Path(edgecnn.__file__).parent.parent
-# A shell's background job starts with Ctrl-C ignored, and hands that on.
-CHILD = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from edgecnn.cli.main import entry
-entry()
-"""
 
 
 def quantize(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, list[str]]:
@@ -96,27 +85,12 @@ def test_training_is_recorded_and_its_weights_give_the_same_file_again(
     assert (Path("calibrated") / FILE).read_bytes() != (bundle / FILE).read_bytes()
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many threads as the child has: sums depend on how they are split."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.usefixtures("one_thread", "stored_conversions")
 def test_control_c_in_the_training_leaves_a_run_that_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     words = ["quantize", *WORDS, "--qat", "--epochs", "4", "--batch-size", "64", "--device", "cpu"]
     parts = ["--run", str(tmp_path / "parts"), "--out", str(tmp_path / "b")]
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, *words, *parts],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        while line and not line.startswith("epoch 1/"):
-            line = process.stderr.readline()
+    with child(*words, *parts) as process:
+        first_epoch(process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert (process.returncode, out) == (130, "")

@@ -4,69 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import torch
 
-import edgecnn
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS
 from tests.train import small
+from tests.train.interrupted import child, first_epoch
 
-ROOT = Path(edgecnn.__file__).parent.parent
-# A shell's background job starts with Ctrl-C ignored, and hands that on.
-CHILD = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from edgecnn.cli.main import entry
-entry()
-"""
 WORDS = ["train", "--model", "depthwise", "--data", "digits", "--batch-size", "64", "--device", "cpu", "--cutout", "4"]
-
-
-@contextmanager
-def child(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """The command line in a process with one thread."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, *WORDS, *words],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def first_epoch(process: subprocess.Popen[str]) -> None:
-    """Wait for the line that follows the first checkpoint."""
-    assert process.stderr is not None
-    seen = []
-    for line in process.stderr:
-        if line.startswith("epoch 1/"):
-            return
-        seen.append(line)
-    pytest.fail("".join(seen))
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many threads as the child has: sums depend on how they are split."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_killed_in_an_epoch_and_resumed_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    with child("--epochs", "3", "--out", str(parts)) as process:
+    with child(*WORDS, "--epochs", "3", "--out", str(parts)) as process:
         first_epoch(process)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
@@ -79,7 +33,7 @@ def test_a_run_killed_in_an_epoch_and_resumed_ends_with_the_weights_of_one_that_
 
 
 def test_control_c_keeps_the_last_epoch_and_says_how_to_go_on(tmp_path: Path) -> None:
-    with child("--epochs", "50", "--out", str(tmp_path)) as process:
+    with child(*WORDS, "--epochs", "50", "--out", str(tmp_path)) as process:
         first_epoch(process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
