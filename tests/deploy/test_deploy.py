@@ -27,16 +27,6 @@ def home(tmp_path: Path, once: Once, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield board
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> Path:
-    return tiny_artifacts.bundle(tmp_path / "first")
-
-
-@pytest.fixture
-def second(tmp_path: Path) -> Path:
-    return tiny_artifacts.bundle(tmp_path / "second", seed=5)
-
-
 def test_a_bundle_runs_there_and_the_launcher_starts_its_edgecnn(
     home: Home, first: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

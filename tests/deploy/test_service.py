@@ -54,16 +54,6 @@ def board(tmp_path: Path, once: Once, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield Served(home, tmp_path / "root", monkeypatch)
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> Path:
-    return tiny_artifacts.bundle(tmp_path / "first")
-
-
-@pytest.fixture
-def second(tmp_path: Path) -> Path:
-    return tiny_artifacts.bundle(tmp_path / "second", seed=5)
-
-
 def deploy(board: Served, bundle: Path) -> int:
     return main(["deploy", str(bundle), board.target, "--service"])
 
