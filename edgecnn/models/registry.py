@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from edgecnn.errors import UnknownNameError, UsageError
 from edgecnn.models import own
 from edgecnn.models.arguments import ModelArguments
+from edgecnn.models.design import FORM, PREFIX, Design
 from edgecnn.models.normalization import Normalization, attach
 
 Factory = Callable[..., nn.Module]
 
 _FACTORIES: dict[str, Factory] = {}
-_FAMILIES = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
-_TEACHERS = ("teacher",)  # to learn from, not for devices: known by name, and not listed
+_FAMILIES = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8", "edge", "teacher")
+_UNLISTED = ("teacher", "edge_s", "edge_m", "edge_l")  # known by name: not for devices, or without weights yet
 _ENTRY_POINTS = "edgecnn.models"
 
 
@@ -51,7 +52,7 @@ def names() -> list[str]:
 
     Raises UsageError for a package whose models cannot be loaded.
     """
-    for family in (*_FAMILIES, *_TEACHERS):
+    for family in _FAMILIES:
         import_module(f"edgecnn.models.{family}")
     for entry in entry_points(group=_ENTRY_POINTS):
         try:
@@ -61,43 +62,58 @@ def names() -> list[str]:
             raise UsageError(
                 f"the models of package '{package}' cannot be loaded ({error}); mend or uninstall it"
             ) from error
-    return [name for name in _FACTORIES if name not in _TEACHERS]
+    return [name for name in _FACTORIES if name not in _UNLISTED]
 
 
 def check(name: str) -> None:
-    """Raise UnknownNameError for a model that is neither registered nor to be had from outside; see ``own``."""
-    spec = own.parse(name)
+    """Raise UnknownNameError for a model that is neither registered, nor a design, nor to be had from outside."""
+    spec = _outside(name)
     if spec is not None:
         own.check(spec)
-    elif name not in [*names(), *_TEACHERS]:
-        raise UnknownNameError("model", name, [*_FACTORIES, *own.FORMS])
+    elif name.startswith(PREFIX):
+        Design.parse(name)
+    elif name not in [*names(), *_UNLISTED]:
+        raise UnknownNameError("model", name, [*_FACTORIES, FORM, *own.FORMS])
+
+
+def _outside(name: str) -> own.Spec | None:
+    """The model from outside that ``name`` is, if it is one."""
+    return None if name.startswith(PREFIX) else own.parse(name)
+
+
+def _factory(name: str) -> Factory:
+    """What builds one of our own models."""
+    return Design.parse(name).build if name.startswith(PREFIX) else _FACTORIES[name]
 
 
 def is_own(name: str) -> bool:
     """True for a model from outside, of which edgecnn knows nothing but the name."""
-    return own.parse(name) is not None
+    return _outside(name) is not None
 
 
 def runs_code(name: str) -> bool:
     """True where building the model runs a file or module of the user's."""
-    spec = own.parse(name)
+    spec = _outside(name)
     return spec is not None and not spec.in_library
 
 
 def short_name(name: str) -> str:
     """The model's name as a part of file names."""
-    spec = own.parse(name)
+    spec = _outside(name)
+    if name.startswith(PREFIX):
+        return Design.parse(name).short
     return name if spec is None else spec.short
 
 
 def default_normalization(name: str, channels: int) -> Normalization | None:
     """The input normalization that a model from torchvision or timm comes with; None for all others."""
-    spec = own.parse(name)
+    spec = _outside(name)
     return None if spec is None else own.normalization(spec, channels)
 
 
 def create(name: str, arguments: ModelArguments | None = None, normalization: Normalization | None = None) -> nn.Module:
-    """Build the architecture ``name`` with fresh weights; ``own`` says which names reach beyond the registry.
+    """Build the architecture ``name`` with fresh weights; ``design`` and ``own`` say which names reach beyond
+    the registry.
 
     The module maps float32 images [n, channels, height, width], (u8 - 128) / 64, to logits [n, num_classes]; with
     ``normalization`` the architecture itself sees its own. Raises UnknownNameError for a name that is not registered,
@@ -105,11 +121,11 @@ def create(name: str, arguments: ModelArguments | None = None, normalization: No
     """
     check(name)
     chosen = arguments or ModelArguments()
-    spec = own.parse(name)
+    spec = _outside(name)
     height, width = chosen.image_size
     if spec is None:
         try:
-            model = _FACTORIES[name](chosen.num_classes, chosen.in_channels, chosen.image_size)
+            model = _factory(name)(chosen.num_classes, chosen.in_channels, chosen.image_size)
         except RuntimeError as error:
             raise UsageError(f"model '{name}' cannot take images of {height}x{width}: {error}") from error
     else:

@@ -1,0 +1,154 @@
+"""Networks written as one line: their name says all of their shape, so that weights need nothing else to be loaded.
+
+    design:c16-c24s2-b32e3n2-b56e4s2n3-c96k1
+
+Stages follow each other with '-'. The letter is the kind of block, the number behind it its channels:
+
+    c   dense convolution, BatchNorm, ReLU
+    r   residual block of two dense 3x3 convolutions (He et al. 2015)
+    b   inverted bottleneck: 1x1 to e times the channels that come in, depthwise k x k, 1x1, no ReLU at the end, and a
+        sum where channels and size stay (Sandler et al. 2018, with ReLU in place of ReLU6)
+
+Then, in this order and each only where it is not as usual: ``k`` kernel (3), ``e`` expansion (b alone: 4), ``s`` stride
+of the first block (1), ``n`` number of blocks (1). Global average pooling and one linear layer end the network.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from edgecnn.errors import UsageError
+from edgecnn.models.blocks import Residual
+
+PREFIX = "design:"
+FORM = f"{PREFIX}STAGE-STAGE-..."
+KINDS = "crb"
+EXPANSION = 4
+_STAGE = re.compile(r"([crb])(\d{1,4})(?:k(\d{1,2}))?(?:e(\d{1,2}))?(?:s(\d))?(?:n(\d{1,2}))?")
+_LONGEST = 400  # characters; a name is also part of headers and messages
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``depth`` blocks of one kind; ``stride`` is the first block's, ``expansion`` means something to 'b' alone."""
+
+    kind: str
+    channels: int
+    kernel: int = 3
+    expansion: int = EXPANSION
+    stride: int = 1
+    depth: int = 1
+
+    def __post_init__(self) -> None:
+        good = {
+            f"kind is one of {', '.join(KINDS)}": self.kind in KINDS,
+            "channels are 1 to 1024": 1 <= self.channels <= 1024,
+            "kernel is 1, 3, 5 or 7": self.kernel in (1, 3, 5, 7),
+            "residual blocks have kernel 3": self.kind != "r" or self.kernel == 3,
+            "expansion is 1 to 8, and of inverted bottlenecks alone": 1 <= self.expansion <= 8
+            and (self.kind == "b" or self.expansion == EXPANSION),
+            "stride is 1, 2 or 4": self.stride in (1, 2, 4),
+            "depth is 1 to 16": 1 <= self.depth <= 16,
+        }
+        for rule, kept in good.items():
+            if not kept:
+                raise UsageError(f"stage '{self}' cannot be built: {rule}")
+
+    def __str__(self) -> str:
+        usual = (("k", self.kernel, 3), ("e", self.expansion, EXPANSION), ("s", self.stride, 1), ("n", self.depth, 1))
+        return f"{self.kind}{self.channels}" + "".join(f"{key}{value}" for key, value, left in usual if value != left)
+
+
+@dataclass(frozen=True)
+class Design:
+    """The stages of a network, first to last; ``str`` gives its name, ``parse`` takes it."""
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise UsageError(f"a design has no stage; give one or more (valid: {FORM})")
+
+    def __str__(self) -> str:
+        return PREFIX + "-".join(map(str, self.stages))
+
+    @property
+    def short(self) -> str:
+        """The name as a part of file names."""
+        return str(self).replace(":", "_")
+
+    @classmethod
+    def parse(cls, name: str) -> Design:
+        """The design a name says. Raises UsageError, naming the first stage that is none."""
+        text = name.removeprefix(PREFIX)
+        if len(name) > _LONGEST:
+            raise UsageError(f"design of {len(name)} characters is longer than {_LONGEST}: '{name[:40]}...'")
+        stages = []
+        for word in text.split("-"):
+            found = _STAGE.fullmatch(word)
+            if found is None:
+                raise UsageError(
+                    f"design '{name}' has no stage '{word}'; a stage is c, r or b, channels, and then k, e, s, n with "
+                    "numbers where they are not as usual, as in b32k5e3s2n2"
+                )
+            kind, channels, kernel, expansion, stride, depth = found.groups()
+            stages.append(
+                Stage(
+                    kind,
+                    int(channels),
+                    int(kernel or 3),
+                    int(expansion or EXPANSION),
+                    int(stride or 1),
+                    int(depth or 1),
+                )
+            )
+        return cls(tuple(stages))
+
+    def build(self, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
+        """The network with fresh weights, for images of any size: strides round up, and the last pool takes all."""
+        net = nn.Sequential()
+        channels, (height, width) = in_channels, image_size
+        for number, stage in enumerate(self.stages, start=1):
+            for index in range(stage.depth):
+                stride = stage.stride if index == 0 else 1
+                name = f"{stage.kind}{number}" + (f"_{index + 1}" if stage.depth > 1 else "")
+                net.add_module(name, _block(stage, channels, stride))
+                channels, height, width = stage.channels, -(-height // stride), -(-width // stride)
+        net.add_module("pool", nn.AvgPool2d((height, width)))
+        net.add_module("flatten", nn.Flatten())
+        net.add_module("fc", nn.Linear(channels, num_classes))
+        return net
+
+
+class Inverted(nn.Module):
+    """1x1 BN ReLU, depthwise BN ReLU, 1x1 BN, plus the input where channels and size stay."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        inner = expansion * in_channels
+        self.expand = nn.Conv2d(in_channels, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.relu1 = nn.ReLU()
+        self.depth = nn.Conv2d(inner, inner, kernel, stride=stride, padding=kernel // 2, groups=inner, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.relu2 = nn.ReLU()
+        self.project = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.same = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu2(self.bn2(self.depth(self.relu1(self.bn1(self.expand(x))))))
+        y = self.bn3(self.project(y))
+        return x + y if self.same else y
+
+
+def _block(stage: Stage, in_channels: int, stride: int) -> nn.Module:
+    if stage.kind == "r":
+        return Residual(in_channels, stage.channels, stride)
+    if stage.kind == "b":
+        return Inverted(in_channels, stage.channels, stage.kernel, stage.expansion, stride)
+    dense = nn.Conv2d(in_channels, stage.channels, stage.kernel, stride=stride, padding=stage.kernel // 2, bias=False)
+    return nn.Sequential(dense, nn.BatchNorm2d(stage.channels), nn.ReLU())
