@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from edgecnn.data.augment import to_input
 from edgecnn.errors import UsageError
+from edgecnn.train.batch import Batch, make_batch
 from edgecnn.train.distill import divergence
 from edgecnn.train.optimize import learning_rate
 from edgecnn.train.processes import Processes
@@ -65,10 +65,10 @@ class Trainer:
             self._set_learning_rate(step)
             # index_select copies whole images; indexing with [] goes byte by byte and takes 15 times as long.
             images, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
-            batch = to_input(self.recipe.augmentation(images, augment_generator))
-            logits, loss = self._step(batch, labels)
+            batch = make_batch(images, labels, self.recipe, augment_generator)
+            logits, loss = self._step(batch)
             total_loss += loss * len(chosen)
-            total_correct += (logits.argmax(1) == labels).sum()
+            total_correct += batch.correct(logits)
             seen += len(chosen)
             progress.batch(total_loss, total_correct, seen)
         self.processes.agree(self.state.buffers())
@@ -95,15 +95,16 @@ class Trainer:
         for group in self.state.optimizer.param_groups:
             group["lr"] = rate
 
-    def _step(self, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Move the weights once; gives logits [n, classes] and the mean loss, both detached."""
         state, recipe = self.state, self.recipe
-        with torch.autocast(batch.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            logits = self.runner(batch)
-            loss = cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        seen = to_input(batch.images)
+        with torch.autocast(seen.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits = self.runner(seen)
+            loss = batch.loss(logits.float(), recipe.label_smoothing)
             if self.teacher is not None:
                 with torch.no_grad():
-                    advice = self.teacher(batch)
+                    advice = self.teacher(seen)
                 loss = torch.lerp(loss, divergence(logits, advice), recipe.distillation)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgecnn.data.augment import Augmentation
+from edgecnn.data.mix import Mixing
 from edgecnn.errors import UnknownNameError, UsageError
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -37,6 +38,7 @@ class TrainRecipe:
     warmup_epochs: float = 2.0
     average: float = 0.998
     augmentation: Augmentation = Augmentation()
+    mixing: Mixing = Mixing()
     precision: str = "float32"
     compile: bool = False
     validation: float = 0.0
@@ -75,8 +77,17 @@ def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:
     """What a training that goes on from weights takes over from their ``settings``, as a weights file records them.
 
     Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
-    ``mirrorable``.
+    ``mirrorable``. They are not mixed: mixing pays in trainings that are long, and those that go on are short.
     """
     known = settings.get("augmentation")
     augmentation = Augmentation(flip=mirrorable) if known is None else Augmentation(**known)
     return {"augmentation": augmentation, "label_smoothing": settings.get("label_smoothing", 0.0)}
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded ``settings`` with those that did not exist when they were recorded: each at its default, as it was."""
+    whole = TrainRecipe().to_json()
+    for name, value in settings.items():
+        default = whole.get(name)
+        whole[name] = default | value if isinstance(default, dict) and isinstance(value, dict) else value
+    return whole
