@@ -69,7 +69,7 @@ def cutmix(images: Tensor, alpha: float, generator: Generator) -> Mixed:
     count, height, width, _ = images.shape
     partner, share = _partners(images, generator), _shares(images, alpha, generator)
     side = (1 - share).sqrt()  # in sides of the image
-    tall, wide = (side * height).long(), (side * width).long()
+    tall, wide = (side * height).round().long(), (side * width).round().long()
     top = draw(count, height, images, generator) - tall // 2
     left = draw(count, width, images, generator) - wide // 2
     cut = rectangles(images, top, left, top + tall, left + wide)
