@@ -1,0 +1,129 @@
+"""What each part of a training recipe brings: ``python -m benchmarks.ablations.recipe [--measure] [--teacher FILE]``.
+
+Shows the committed results, or makes them: trains each variant with each seed below ``--runs``, in short schedules, and
+scores it on the tenth of the training images that is held out. No test image is looked at. Runs that have ended are
+scored again and not repeated, interrupted ones go on. Variants with a teacher need the weights of one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.committed import Results, Row
+from edgecnn import checkpoint
+from edgecnn.data import registry
+from edgecnn.data.augment import Augmentation
+from edgecnn.data.mix import Mixing
+from edgecnn.report.table import table
+from edgecnn.train import CHECKPOINT, TrainRecipe, train
+from edgecnn.train.distill import load_teacher
+
+HELD_OUT = 0.1
+SEEDS = (0, 1, 2)
+PLAIN = Augmentation(shift=2)
+START = TrainRecipe(
+    epochs=12, label_smoothing=0.0, augmentation=PLAIN, precision="bfloat16", compile=True, validation=HELD_OUT
+)
+AS_IT_IS = "as it is"
+TAUGHT = {"distillation": 0.5}
+VARIANTS: dict[str, dict[str, Any]] = {
+    AS_IT_IS: {},
+    "cutout 8": {"augmentation": replace(PLAIN, cutout=8)},
+    "mixup 0.2": {"mixing": Mixing(mixup=0.2)},
+    "cutmix 1": {"mixing": Mixing(cutmix=1.0)},
+    "1 operation": {"augmentation": replace(PLAIN, operations=1)},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "no averaging": {"average": 0.0},
+    "AdamW": {"optimizer": "adamw", "learning_rate": 0.003, "weight_decay": 0.05},
+    "teacher": TAUGHT,
+    "teacher, 1 operation": TAUGHT | {"augmentation": replace(PLAIN, operations=1)},
+}
+HEADERS = (
+    "model", "variant", "teacher", "epochs", "seeds", "held out, %: mean (lowest to highest)",
+    "change, points: mean (lowest to highest)", "last epoch, as trained on",
+)  # fmt: skip
+
+
+def run(model: str, variant: str, seed: int, weights: Path | None, folder: Path) -> Row:
+    """Train one variant below ``folder``, or go on with it; ``weights`` are the teacher's, if it has one.
+
+    Accuracies are shares: that of the images held out, and that of the last epoch's augmented and mixed images.
+    ``seconds`` is what training took.
+    """
+    data = registry.load("cifar10")
+    teacher = None if weights is None else load_teacher(weights, data)
+    name = "" if weights is None else checkpoint.load(weights)[0].model
+    words = [model, *variant.replace(",", "").split(), *([name] if name else []), str(seed)]
+    out = folder / "-".join(words)
+    torch.compiler.reset()  # it counts every network's layers, and after some stops compiling
+    header = train(
+        model, data, replace(START, seed=seed, **VARIANTS[variant]), out, teacher=teacher, device="cpu",
+        resume=(out / CHECKPOINT).exists(),
+    )  # fmt: skip
+    last = checkpoint.load(out / CHECKPOINT)[0].training["curve"][-1]
+    return {
+        "model": model, "variant": variant, "teacher": name, "seed": seed, "epochs": header.training["epochs"],
+        "images": header.metrics["validation_images"], "accuracy": header.metrics["validation_accuracy"],
+        "train_accuracy": last["train_accuracy"], "seconds": header.training["seconds"],
+    }  # fmt: skip
+
+
+def text(rows: Sequence[Row]) -> str:
+    """A line for each model, variant and teacher; changes are from the same seeds of the variant 'as it is'."""
+    cells = []
+    start = {(row["model"], row["seed"]): row["accuracy"] for row in rows if row["variant"] == AS_IT_IS}
+    ordered = sorted(rows, key=lambda row: (row["model"], list(VARIANTS).index(row["variant"]), row["teacher"]))
+    for key in dict.fromkeys((row["model"], row["variant"], row["teacher"]) for row in ordered):
+        mine = [row for row in ordered if (row["model"], row["variant"], row["teacher"]) == key]
+        found = [100 * row["accuracy"] for row in mine]
+        pairs = [100 * (row["accuracy"] - start[row["model"], row["seed"]]) for row in mine if _known(row, start)]
+        cells.append((
+            *key, str(mine[0]["epochs"]), str(len(mine)), _spread(found, ""), _spread(pairs, "+") if pairs else "-",
+            f"{100 * statistics.mean(row['train_accuracy'] for row in mine):.1f} %",
+        ))  # fmt: skip
+    return table(HEADERS, cells, "lllrrrrr")
+
+
+def _known(row: Row, start: dict[tuple[str, int], float]) -> bool:
+    return (row["model"], row["seed"]) in start
+
+
+def _spread(values: Sequence[float], sign: str) -> str:
+    return f"{statistics.mean(values):{sign}.2f} ({min(values):{sign}.2f} to {max(values):{sign}.2f})"
+
+
+RESULTS = Results("ablations_recipe.json", ("model", "variant", "teacher", "seed"), text)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Print the table or JSON; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations.recipe", description="Variants of training.")
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/ablations-recipe"))
+    parser.add_argument("--model", nargs="+", default=["mod_cnn"])
+    parser.add_argument("--variant", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--teacher", type=Path, metavar="FILE", dest="weights", help="weights to learn from")
+
+    def rows(options: argparse.Namespace) -> Iterator[Row]:
+        for model, seed, variant in itertools.product(options.model, options.seed, options.variant):
+            taught = "distillation" in VARIANTS[variant]
+            if taught and options.weights is None:
+                print(f"{model}, {variant}, seed {seed}: left out, since there is no --teacher", file=sys.stderr)
+            else:
+                print(f"{model}, {variant}, seed {seed}", file=sys.stderr)
+                yield run(model, variant, seed, options.weights if taught else None, options.runs)
+
+    return RESULTS.main(parser, rows, words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
