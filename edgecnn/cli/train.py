@@ -43,6 +43,13 @@ DISTILLATION = 0.5
 @click.option("--label-smoothing", type=float, default=0.1, show_default=True)
 @click.option("--teacher", type=click.Path(path_type=Path), help="Weights of a network to learn from as well.")
 @click.option("--distillation", type=float, help="Share of the loss that is the teacher's. Default: 0.5 with one.")
+@click.option(
+    "--views",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Copies of the images to keep the teacher's answers to.",
+)
 @click.option("--average", type=float, default=0.998, show_default=True, help="Decay of the averaged weights.")
 @click.option("--shift", type=click.IntRange(0), default=4, show_default=True, help="Random shift in pixels.")
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
@@ -104,6 +111,8 @@ def command(
         distillation = 0.0 if teacher is None else DISTILLATION
     elif teacher is None:
         raise UsageError("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
+    if settings["views"] and teacher is None:
+        raise UsageError("--views is for a teacher's answers; give --teacher FILE, the weights of one")
     if precision == "auto":
         precision = "bfloat16" if choose_device(device).type == "cuda" else "float32"
     # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.

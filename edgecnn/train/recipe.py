@@ -22,8 +22,10 @@ class TrainRecipe:
 
     ``batch_size`` counts the images of a step over all processes. ``learning_rate`` is the peak, reached after
     ``warmup_epochs``. ``average`` is the decay of the exponential moving average of the weights, which is what is kept.
-    ``distillation`` is the share of the loss that comes from a teacher. ``precision`` is 'float32' or 'bfloat16'
-    (autocast). ``validation`` is the fraction of the training images held out; the test images are then not touched.
+    ``distillation`` is the share of the loss that comes from a teacher; with ``views`` it is asked about as many
+    augmented copies of all images, which come back in turn, and with 0 about every batch. ``precision`` is 'float32' or
+    'bfloat16' (autocast). ``validation`` is the fraction of the training images held out; the test images are then not
+    touched.
     Raises UnknownNameError or UsageError, naming the setting, for a value that makes no training.
     """
 
@@ -35,6 +37,7 @@ class TrainRecipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     distillation: float = 0.0
+    views: int = 0
     warmup_epochs: float = 2.0
     average: float = 0.998
     augmentation: Augmentation = Augmentation()
@@ -58,6 +61,7 @@ class TrainRecipe:
             "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more, below 1"),
             "distillation": (0 <= self.distillation <= 1, "a share of the loss: 0 to 1"),
+            "views": (self.views >= 0, "0 or more"),
             "warmup_epochs": (0 <= self.warmup_epochs < math.inf, "0 or more"),
             "average": (0 <= self.average < 1, "a decay: 0 or more, below 1"),
             "validation": (0 <= self.validation < 1, "a fraction of the training images: 0 or more, below 1"),

@@ -21,7 +21,7 @@ from tests.train.test_train import curve
 LABELS = torch.tensor([0, 1, 2, 1, 0])
 PARTNER = torch.tensor([1, 2, 0, 4, 3])
 SHARE = torch.tensor([1.0, 0.75, 0.5, 0.0, 0.2])
-MIXED = Batch(batch((5, 4, 4, 1)), LABELS, PARTNER, SHARE)
+MIXED = Batch(batch((5, 4, 4, 1)), LABELS, LABELS[PARTNER], SHARE)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -55,12 +55,16 @@ def test_images_are_augmented_first_and_nothing_is_drawn_for_mixing_that_is_not_
     generator, expected = seeded(3), seeded(3)
     plain = make_batch(images, labels, recipe, generator)
     augmented = recipe.augmentation(images, expected)
-    assert plain.images.equal(augmented) and plain.partner is None and plain.share is None
+    assert plain.images.equal(augmented) and plain.others is None and plain.share is None
     assert generator.get_state().equal(expected.get_state())
     mixed = make_batch(images, labels, replace(recipe, mixing=Mixing(cutmix=1.0)), seeded(3))
     again = Mixing(cutmix=1.0)(augmented, generator)
-    assert mixed.partner is not None and mixed.share is not None
-    assert mixed.images.equal(again.images) and mixed.partner.equal(again.partner) and mixed.share.equal(again.share)
+    assert mixed.others is not None and mixed.share is not None
+    assert (
+        mixed.images.equal(again.images)
+        and mixed.others.equal(labels[again.partner])
+        and mixed.share.equal(again.share)
+    )
     assert mixed.labels is labels
 
 
@@ -86,12 +90,12 @@ def test_the_teacher_sees_the_mixed_images(tmp_path: Path, monkeypatch: pytest.M
         made.append(make_batch(*words))  # type: ignore[arg-type]
         return made[-1]
 
-    monkeypatch.setattr("edgecnn.train.epoch.make_batch", remembered)
+    monkeypatch.setattr("edgecnn.train.views.make_batch", remembered)
     teacher = Watching()
     recipe = replace(small.QUICK, epochs=1, mixing=Mixing(mixup=1.0), distillation=0.5)
     train("lenet", small.dataset(), recipe, tmp_path, device="cpu", teacher=teacher)
     assert len(made) == len(teacher.asked) == 3
-    assert all(each.partner is not None for each in made)
+    assert all(each.others is not None for each in made)
     assert all(asked.equal(to_input(each.images)) for asked, each in zip(teacher.asked, made, strict=True))
 
 
