@@ -23,13 +23,14 @@ from benchmarks import (
     targets,
 )
 from benchmarks.ablations import qat as ablations_qat
+from benchmarks.ablations import recipe as ablations_recipe
 from benchmarks.suite import ACCURACY, BENCH, RESULTS, folder_name
 from benchmarks.summary import Row
 from edgecnn.measure.measurement import Session
 from edgecnn.runtime.records import decode, read_json
 
 SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
-SCRIPTS = (ablations_qat, calibration, low_bits, pruning, qat, sensitivity, synthetic, targets)
+SCRIPTS = (ablations_qat, ablations_recipe, calibration, low_bits, pruning, qat, sensitivity, synthetic, targets)
 RECORDS = (own_models.RESULTS, *(script.RESULTS.path for script in SCRIPTS))
 FILES = sorted(RESULTS.rglob("*.json"))
 LARGEST = 1 << 20  # bytes of all results of a machine
