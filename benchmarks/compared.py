@@ -89,10 +89,30 @@ class Compared:
         top, bottom, middle = (statistics.mean(self.accuracies(model, FLOAT).values()) for model in (whole, less, back))
         return f"{100 * (middle - bottom) / (top - bottom):.0f} %" if top != bottom else MISSING
 
-    def doubts(self) -> str:
-        """What speaks against the latencies, in a sentence's words."""
-        found = dict.fromkeys(doubt for row in self._of(LATENCY) for doubt in row["doubts"])
-        return "; ".join(found) or "none"
+    def training(self, name: str) -> str:
+        """A setting of the trainings, which is one and the same in all of them, or else the values it has."""
+        values = dict.fromkeys(row[name] for row in self._of(ACCURACY))
+        return ", ".join(f"{value:,}" if isinstance(value, int) else str(value) for value in values)
+
+    def timing(self, name: str) -> str:
+        """What the run that timed the files says of itself: its ``cpu``, its ``engine``, its ``doubts``."""
+        said = [row[name] for row in self._of(LATENCY)]
+        words = dict.fromkeys(word for each in said for word in ([each] if isinstance(each, str) else each))
+        return "; ".join(words) or "none"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, as ``confusion`` counts them."""
+        return tuple(self._of(ACCURACY)[0]["classes"])
+
+    def doubt_of_images(self) -> str:
+        """Half the 95 % interval that the number of test images alone leaves an accuracy, where it is widest."""
+        images = self._of(ACCURACY)[0]["images"]
+        halves = [
+            (bounds.high - bounds.low) / 2
+            for bounds in (stats.wilson(round(images * row["accuracy"]), images) for row in self._of(ACCURACY))
+        ]
+        return f"{100 * max(halves):.1f} points"
 
     def confusion(self, model: str) -> np.ndarray:
         """Of all images of a true class (rows) the share that is taken for each class, over all seeds."""

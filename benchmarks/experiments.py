@@ -113,12 +113,15 @@ def accuracy(model: str, recipe: TrainRecipe, dataset: DataSet, folder: Path) ->
     curve = checkpoint.load(out / CHECKPOINT)[0].training["curve"]
     score = score_model(network, dataset.test)
     return {
-        "what": ACCURACY, "model": model, "seed": recipe.seed, "epochs": recipe.epochs, "images": score.images,
+        "what": ACCURACY, "model": model, "seed": recipe.seed, "epochs": recipe.epochs, "dataset": dataset.name,
+        "learning_rate": recipe.learning_rate, "trained_on": round(len(dataset.train) * (1 - recipe.validation)),
+        "classes": dataset.classes, "images": score.images,
         "parameters": parameters(network), "macs": macs(network, header.arguments), "accuracy": score.accuracy,
         "cpu_seconds": header.metrics.get("cpu_seconds"), "threads": header.training["threads"],
         "device": header.training["device"],
         "curve": [
-            {name: round(row[name], 5) for name in ("loss", "train_accuracy", "validation_accuracy")} for row in curve
+            {name: round(row[name], 5) for name in ("loss", "train_accuracy", "validation_accuracy")}
+            for row in curve
         ],
         "confusion": confusion(score, len(dataset.classes)).tolist(),
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """``experiments.ipynb`` as it comes out today: ``python -m benchmarks.notebook [--write]``.
 
-Executes it and prints what its cells say, without the pictures; ``--write`` puts all outputs into it. Nothing is left in
-the file that differs from run to run.
+Executes it and prints what its cells say, without the pictures; ``--write`` puts all outputs into it. Nothing is left
+in the file that differs from run to run.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from edgecnn.models.blocks import Residual, Separable
 from edgecnn.models.depth_res import depth_res
 from edgecnn.models.depthwise import depthwise
 from edgecnn.models.lenet import lenet
-from edgecnn.models.mod_cnn import mod_cnn
+from edgecnn.models.mod_cnn import PADDING, mod_cnn
 
 Factory = Callable[[int, int, tuple[int, int]], nn.Module]
 Layers = Iterable[tuple[str, nn.Module]]
@@ -54,7 +54,7 @@ def mod_cnn_dense(num_classes: int, in_channels: int, image_size: tuple[int, int
 
     def dense(convolution: nn.Conv2d) -> nn.Conv2d:
         reach = convolution.dilation[0] * (convolution.kernel_size[0] - 1) + 1
-        return nn.Conv2d(convolution.in_channels, convolution.out_channels, reach, padding=convolution.padding)
+        return nn.Conv2d(convolution.in_channels, convolution.out_channels, reach, padding=PADDING)
 
     return _last_changed(mod_cnn(num_classes, in_channels, image_size), dense)
 
@@ -65,15 +65,13 @@ def depthwise_bn_relu(num_classes: int, in_channels: int, image_size: tuple[int,
     def between(name: str, layer: nn.Module) -> Layers:
         if not isinstance(layer, Separable):
             return [(name, layer)]
-        depth, point = layer.depth, layer.point
+        depth = layer.get_submodule("depth")
+        assert isinstance(depth, nn.Conv2d)
         inner = nn.Sequential()
-        for part, each in (
-            ("depth", depth),
-            ("bn", nn.BatchNorm2d(depth.out_channels)),
-            ("relu", nn.ReLU()),
-            ("point", point),
-        ):
-            inner.add_module(part, each)
+        inner.add_module("depth", depth)
+        inner.add_module("bn", nn.BatchNorm2d(depth.out_channels))
+        inner.add_module("relu", nn.ReLU())
+        inner.add_module("point", layer.get_submodule("point"))
         return [(name, inner)]
 
     return _changed(depthwise(num_classes, in_channels, image_size), between)
