@@ -55,7 +55,7 @@ class Compared:
 
     def runs(self, model: str, kind: str) -> tuple[float, ...]:
         """Microseconds an image of one of FILES, in each round; none where it was not timed."""
-        return tuple(time for row in self._of(LATENCY, model) for time in row["microseconds"][kind])
+        return tuple(time for row in self._of(LATENCY, model) for time in row["microseconds"].get(kind, ()))
 
     def accuracy(self, model: str, recipe: str = FLOAT) -> str:
         """Mean, and the lowest to the highest of several seeds."""
