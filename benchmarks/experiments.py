@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from benchmarks.committed import Results, Row
@@ -85,6 +86,7 @@ def learn(model: str, recipe: TrainRecipe, dataset: DataSet, out: Path) -> None:
     def note(_state: State, _epoch: int) -> None:
         begun.append(time.process_time())
 
+    torch.compiler.reset()  # which gives up after compiling a few networks in one process
     task = Task(header, lambda: VARIANTS[model](len(dataset.classes), channels, (height, width)), note)
     train(task, dataset, recipe, out, device="cpu", resume=(out / CHECKPOINT).is_file(), force=False)
     if len(begun) > 2:
