@@ -85,8 +85,12 @@ class Compared:
         return middle if interval is None else f"{middle} ({interval.low:.2f} to {interval.high:.2f})"
 
     def regained(self, whole: str, less: str, back: str) -> str:
-        """The share that ``back`` brings back of what ``less`` has lost against ``whole``, of means in float32."""
-        top, bottom, middle = (statistics.mean(self.accuracies(model, FLOAT).values()) for model in (whole, less, back))
+        """The share that ``back`` brings back of what ``less`` has lost against ``whole``, over the seeds all have."""
+        found = [self.accuracies(model) for model in (whole, less, back)]
+        shared = set.intersection(*(set(each) for each in found))
+        if not shared:
+            return MISSING
+        top, bottom, middle = (statistics.mean(each[seed] for seed in shared) for each in found)
         return f"{100 * (middle - bottom) / (top - bottom):.0f} %" if top != bottom else MISSING
 
     def training(self, name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.compared import FLOAT, PLAIN, QUANTIZED, Compared
 
@@ -75,6 +76,7 @@ def map_of_costs(compared: Compared) -> Picture:
             axes.errorbar(cost, middle, reach, color=_color(model), marker="o", capsize=2)
             axes.annotate(model, (cost, middle), (5, 4), textcoords="offset points", fontsize=8)
         axes.set(xlabel=name, ylabel="float32 test accuracy, %", xscale="log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.15)
     return _picture(figure, f"accuracy of {len(compared.models)} variants against MACs and parameters")
 
@@ -110,7 +112,7 @@ def latencies(compared: Compared) -> Picture:
     for place, (kind, color) in enumerate(shades.items()):
         heights = [float(np.median(runs)) if (runs := compared.runs(model, kind)) else 0 for model in compared.models]
         axes.bar(np.arange(len(heights)) + 0.27 * (place - 1), heights, 0.25, color=color, label=kind)
-    axes.set_xticks(range(len(compared.models)), compared.models, fontsize=8)
+    axes.set_xticks(range(len(compared.models)), compared.models, fontsize=8, rotation=15)
     axes.set_ylabel("microseconds an image")
     axes.legend(fontsize=8)
     return _picture(figure, f"latency of {len(compared.models)} variants")
