@@ -118,16 +118,18 @@ def test_a_training_that_was_stopped_goes_on(tmp_path, digits, monkeypatch):
     recipe = replace(SMALL, epochs=2)
     whole = experiments.accuracy("lenet", recipe, digits, tmp_path / "whole")
 
+    begun = []
+
     def stop(_state, epoch):
-        if epoch == 1:
+        begun.append(epoch)
+        if begun == [0, 1]:
             raise KeyboardInterrupt
 
-    task = Task
-    with monkeypatch.context() as patch:
-        patch.setattr(experiments, "Task", lambda header, create, _note: task(header, create, stop))
-        with pytest.raises(KeyboardInterrupt):
-            experiments.accuracy("lenet", recipe, digits, tmp_path / "stopped")
+    monkeypatch.setattr(experiments, "Task", lambda header, create, _note: Task(header, create, stop))
+    with pytest.raises(KeyboardInterrupt):
+        experiments.accuracy("lenet", recipe, digits, tmp_path / "stopped")
     assert experiments.accuracy("lenet", recipe, digits, tmp_path / "stopped") == whole
+    assert begun == [0, 1, 1]
 
 
 def test_a_file_that_was_judged_is_not_made_again(tmp_path, digits):
