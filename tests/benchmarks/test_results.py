@@ -11,6 +11,7 @@ import pytest
 import edgecnn.measure.measurement as module
 from benchmarks import (
     calibration,
+    experiments,
     footprint,
     fuzz,
     low_bits,
@@ -30,7 +31,9 @@ from edgecnn.measure.measurement import Session
 from edgecnn.runtime.records import decode, read_json
 
 SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
-SCRIPTS = (ablations_qat, ablations_recipe, calibration, low_bits, pruning, qat, sensitivity, synthetic, targets)
+SCRIPTS = (
+    ablations_qat, ablations_recipe, calibration, experiments, low_bits, pruning, qat, sensitivity, synthetic, targets,
+)  # fmt: skip
 RECORDS = (own_models.RESULTS, *(script.RESULTS.path for script in SCRIPTS))
 FILES = sorted(RESULTS.rglob("*.json"))
 LARGEST = 1 << 20  # bytes of all results of a machine
