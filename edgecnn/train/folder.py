@@ -83,7 +83,7 @@ class RunFolder:
         return curve
 
 
-def check_same_settings(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def check_same_settings(path: object, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise UsageError, naming the first that differs, unless what ``path`` was begun with is what is asked now."""
     for name in sorted(here.keys() | there.keys()):
         if there.get(name) != here.get(name):
