@@ -43,10 +43,20 @@ DISTILLATION = 0.5
 @click.option("--label-smoothing", type=float, default=0.1, show_default=True)
 @click.option("--teacher", type=click.Path(path_type=Path), help="Weights of a network to learn from as well.")
 @click.option("--distillation", type=float, help="Share of the loss that is the teacher's. Default: 0.5 with one.")
+@click.option(
+    "--views",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Copies of the images to keep the teacher's answers to.",
+)
 @click.option("--average", type=float, default=0.998, show_default=True, help="Decay of the averaged weights.")
 @click.option("--shift", type=click.IntRange(0), default=4, show_default=True, help="Random shift in pixels.")
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
 @click.option("--cutout", type=click.IntRange(0), default=0, show_default=True, help="Side of the hidden square.")
+@click.option("--operations", type=click.IntRange(0), default=0, show_default=True, help="Random changes of an image.")
+@click.option("--mixup", type=float, default=0.0, show_default=True, help="Blend pairs of images: Beta's alpha.")
+@click.option("--cutmix", type=float, default=0.0, show_default=True, help="Cut images into others: Beta's alpha.")
 @click.option("--precision", default="auto", show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model first: faster in long runs.")
 @click.option("--validation", type=float, default=0.0, show_default=True, help="Fraction held out; test is not used.")
@@ -72,6 +82,9 @@ def command(
     flip: bool | None,
     shift: int,
     cutout: int,
+    operations: int,
+    mixup: float,
+    cutmix: float,
     precision: str,
     compiled: bool,
     device: str,
@@ -88,6 +101,7 @@ def command(
     from edgecnn.cli.sources import normalization_from
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
+    from edgecnn.data.mix import Mixing
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
     from edgecnn.train.distill import load_teacher
 
@@ -97,12 +111,14 @@ def command(
         distillation = 0.0 if teacher is None else DISTILLATION
     elif teacher is None:
         raise UsageError("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
+    if settings["views"] and teacher is None:
+        raise UsageError("--views is for a teacher's answers; give --teacher FILE, the weights of one")
     if precision == "auto":
         precision = "bfloat16" if choose_device(device).type == "cuda" else "float32"
     # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.
     recipe = TrainRecipe(
-        augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled,
-        distillation=distillation, **settings,
+        augmentation=Augmentation(shift, flip is not False, cutout, operations), mixing=Mixing(mixup, cutmix),
+        precision=precision, compile=compiled, distillation=distillation, **settings,
     )  # fmt: skip
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if flip is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from edgecnn.data.operations import operate
 from edgecnn.errors import UsageError
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET
 
@@ -20,19 +21,21 @@ GREY = INPUT_OFFSET  # what padding and cutout fill with: exactly zero after nor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training batch, in this order: shift, flip, cut out.
+    """What is done to a training batch, in this order: shift, flip, operations, cut out.
 
     ``shift``: images move by up to this many pixels each way (a crop after padding). ``flip``: mirrored left to
     right, each with probability 1/2. ``cutout``: side of a grey square at a random centre, in pixels, 0 for none.
+    ``operations``: how many of ``edgecnn.data.operations`` each image undergoes, 0 for none.
     """
 
     shift: int = 4
     flip: bool = True
     cutout: int = 0
+    operations: int = 0
 
     def __post_init__(self) -> None:
-        if self.shift < 0 or self.cutout < 0:
-            raise UsageError(f"{self}: shift and cutout are pixels and cannot be negative")
+        if self.shift < 0 or self.cutout < 0 or self.operations < 0:
+            raise UsageError(f"{self}: shift and cutout (pixels) and operations (a count) cannot be negative")
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Augment uint8 [n, height, width, channels]; the same generator state gives the same images."""
@@ -40,12 +43,14 @@ class Augmentation:
             images = shift(images, self.shift, generator)
         if self.flip:
             images = flip(images, generator)
+        if self.operations:
+            images = operate(images, self.operations, generator)
         if self.cutout:
             images = cutout(images, self.cutout, generator)
         return images
 
 
-def _draw(count: int, high: int, like: Tensor, generator: Generator) -> Tensor:
+def draw(count: int, high: int, like: Tensor, generator: Generator) -> Tensor:
     """int64 [count] in 0..high-1. Drawn on the generator's device so that every device sees the same numbers."""
     return torch.randint(high, (count,), generator=generator, device=generator.device).to(like.device)
 
@@ -62,8 +67,8 @@ def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
     # pieces[p] is the row that starts at pixel p, counted through all padded images; the pieces overlap.
     row = width * channels
     pieces = padded.view(-1).as_strided(((padded.numel() - row) // channels + 1, row), (channels, 1))
-    top = _draw(count, 2 * pixels + 1, images, generator)
-    left = _draw(count, 2 * pixels + 1, images, generator)
+    top = draw(count, 2 * pixels + 1, images, generator)
+    left = draw(count, 2 * pixels + 1, images, generator)
     corner = (torch.arange(count, device=images.device) * padded_height + top) * padded_width + left
     starts = corner[:, None] + torch.arange(height, device=images.device) * padded_width
     return pieces.index_select(0, starts.flatten()).view(images.shape)
@@ -71,21 +76,25 @@ def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
 
 def flip(images: Tensor, generator: Generator) -> Tensor:
     """Mirror half of the images, chosen at random, left to right."""
-    chosen = _draw(len(images), 2, images, generator).nonzero()[:, 0]
+    chosen = draw(len(images), 2, images, generator).nonzero()[:, 0]
     return images.index_copy(0, chosen, images.index_select(0, chosen).flip(2))
 
 
 def cutout(images: Tensor, side: int, generator: Generator) -> Tensor:
     """Grey out a square of ``side`` pixels around a random centre, clipped at the border (DeVries & Taylor 2017)."""
     count, height, width, _ = images.shape
-    top = _draw(count, height, images, generator)[:, None] - side // 2
-    left = _draw(count, width, images, generator)[:, None] - side // 2
-    y = torch.arange(height, device=images.device)
-    x = torch.arange(width, device=images.device)
-    inside_y = (y >= top) & (y < top + side)
-    inside_x = (x >= left) & (x < left + side)
-    hidden = inside_y[:, :, None, None] & inside_x[:, None, :, None]
-    return images.masked_fill(hidden, GREY)
+    top = draw(count, height, images, generator) - side // 2
+    left = draw(count, width, images, generator) - side // 2
+    return images.masked_fill(rectangles(images, top, left, top + side, left + side), GREY)
+
+
+def rectangles(images: Tensor, top: Tensor, left: Tensor, bottom: Tensor, right: Tensor) -> Tensor:
+    """bool [n, height, width, 1]: where in each image its rectangle is; edges int64 [n], the last two without."""
+    y = torch.arange(images.shape[1], device=images.device)
+    x = torch.arange(images.shape[2], device=images.device)
+    inside_y = (y >= top[:, None]) & (y < bottom[:, None])
+    inside_x = (x >= left[:, None]) & (x < right[:, None])
+    return inside_y[:, :, None, None] & inside_x[:, None, :, None]
 
 
 def to_input(images: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 ``loop`` tells the story; the other rooms are what it stands on: ``recipe`` (the settings), ``processes`` (this
 process among torchrun's), ``optimize`` (optimizer, schedule, average), ``state`` (all that changes), ``epoch`` (one
-pass over the images), ``folder`` (files of a run) and ``progress`` (what is seen of it).
+pass over the images), ``batch`` (what a step learns from), ``views`` (where it comes from), ``distill`` (what a teacher
+adds), ``randomness`` (seeds), ``folder`` (files of a run) and ``progress`` (what is seen of it).
 """
 
 from edgecnn.train.folder import CHECKPOINT, CURVE, WEIGHTS

@@ -12,67 +12,64 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from edgecnn.data.augment import to_input
 from edgecnn.errors import UsageError
+from edgecnn.train.batch import Batch
 from edgecnn.train.distill import divergence
 from edgecnn.train.optimize import learning_rate
 from edgecnn.train.processes import Processes
 from edgecnn.train.progress import Progress
+from edgecnn.train.randomness import DROPOUT, ORDER, seed
 from edgecnn.train.recipe import TrainRecipe
 from edgecnn.train.state import State
-
-# Streams of random numbers; those of a process add its rank.
-_ORDER, _AUGMENT, _DROPOUT = 0, 1, 1001
+from edgecnn.train.views import Source
 
 
 @dataclass(frozen=True)
 class Trainer:
     """What stays the same from epoch to epoch, and the state that does not.
 
-    ``runner`` is the state's model as it is called: compiled, or spread over processes, where asked for. ``images``
-    uint8 [n, height, width, channels] and ``labels`` int64 [n] are all training images, on the training device.
-    ``teacher`` is asked for the share of the loss that the recipe's ``distillation`` says.
+    ``runner`` is the state's model as it is called: compiled, or spread over processes, where asked for. ``source``
+    gives batches of the ``count`` training images, on the ``place`` that trains. ``teacher`` is asked for the share of
+    the loss that the recipe's ``distillation`` says, where batches do not come with its answers.
     """
 
     recipe: TrainRecipe
     processes: Processes
     state: State
     runner: nn.Module
-    images: Tensor
-    labels: Tensor
+    source: Source
+    count: int
+    place: torch.device
     teacher: nn.Module | None = None
 
     @property
     def steps(self) -> int:
         """Batches in an epoch; a last batch that is not whole is left out."""
-        return len(self.labels) // self.recipe.batch_size
+        return self.count // self.recipe.batch_size
 
     def one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
         """Train on all images once; gives the mean loss and the accuracy on the augmented batches.
 
         ``epoch`` counts from 0. Raises UsageError when the loss is no longer finite.
         """
-        place = self.images.device
-        augment_generator = torch.Generator().manual_seed(self._seed(epoch, _AUGMENT + self.processes.rank))
-        torch.manual_seed(self._seed(epoch, _DROPOUT + self.processes.rank))
-        total_loss = torch.zeros((), device=place)
-        total_correct = torch.zeros((), device=place)
+        self.source.begin(epoch)
+        torch.manual_seed(seed(self.recipe.seed, epoch, DROPOUT + self.processes.rank))
+        total_loss = torch.zeros((), device=self.place)
+        total_correct = torch.zeros((), device=self.place)
         seen = 0
         self.state.model.train()
         for step, chosen in enumerate(self._batches(epoch), start=epoch * self.steps):
             self._set_learning_rate(step)
-            # index_select copies whole images; indexing with [] goes byte by byte and takes 15 times as long.
-            images, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
-            batch = to_input(self.recipe.augmentation(images, augment_generator))
-            logits, loss = self._step(batch, labels)
+            batch = self.source.batch(chosen)
+            logits, loss = self._step(batch)
             total_loss += loss * len(chosen)
-            total_correct += (logits.argmax(1) == labels).sum()
+            total_correct += batch.correct(logits)
             seen += len(chosen)
             progress.batch(total_loss, total_correct, seen)
         self.processes.agree(self.state.buffers())
-        sums = torch.stack([total_loss, total_correct, torch.tensor(float(seen), device=place)])
+        sums = torch.stack([total_loss, total_correct, torch.tensor(float(seen), device=self.place)])
         loss_sum, correct_sum, count = self.processes.total(sums).tolist()
         if not np.isfinite(loss_sum):
             raise UsageError(
@@ -82,8 +79,8 @@ class Trainer:
 
     def _batches(self, epoch: int) -> Iterator[Tensor]:
         """Indices of this process's share of each batch, in the random order that all processes agree on."""
-        generator = torch.Generator().manual_seed(self._seed(epoch, _ORDER))
-        order = torch.randperm(len(self.labels), generator=generator).to(self.images.device)
+        generator = torch.Generator().manual_seed(seed(self.recipe.seed, epoch, ORDER))
+        order = torch.randperm(self.count, generator=generator).to(self.place)
         size = self.recipe.batch_size
         for start in range(0, self.steps * size, size):
             yield self.processes.share(order[start : start + size])
@@ -95,21 +92,21 @@ class Trainer:
         for group in self.state.optimizer.param_groups:
             group["lr"] = rate
 
-    def _step(self, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Move the weights once; gives logits [n, classes] and the mean loss, both detached."""
         state, recipe = self.state, self.recipe
-        with torch.autocast(batch.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            logits = self.runner(batch)
-            loss = cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-            if self.teacher is not None:
+        seen = to_input(batch.images)
+        with torch.autocast(seen.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits = self.runner(seen)
+            loss = batch.loss(logits.float(), recipe.label_smoothing)
+            advice = batch.advice
+            if advice is None and self.teacher is not None:
                 with torch.no_grad():
-                    advice = self.teacher(batch)
+                    advice = self.teacher(seen)
+            if advice is not None:
                 loss = torch.lerp(loss, divergence(logits, advice), recipe.distillation)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         state.optimizer.step()
         state.average.update_parameters(state.model)
         return logits.detach(), loss.detach()
-
-    def _seed(self, epoch: int, stream: int) -> int:
-        return int(np.random.SeedSequence((self.recipe.seed, epoch, stream)).generate_state(1)[0])

@@ -14,6 +14,7 @@ from edgecnn import checkpoint
 from edgecnn.checkpoint import Header
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.runtime.files import output_errors, refuse_existing, write_bytes
+from edgecnn.train.recipe import completed
 from edgecnn.train.state import State
 
 WEIGHTS = "weights.safetensors"
@@ -84,7 +85,11 @@ class RunFolder:
 
 
 def check_same_settings(path: object, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise UsageError, naming the first that differs, unless what ``path`` was begun with is what is asked now."""
+    """Raise UsageError, naming the first that differs, unless what ``path`` was begun with is what is asked now.
+
+    A setting of training that an older file does not name counts as its default.
+    """
+    there, here = completed(there), completed(here)
     for name in sorted(here.keys() | there.keys()):
         if there.get(name) != here.get(name):
             raise UsageError(

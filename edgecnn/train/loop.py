@@ -26,6 +26,7 @@ from edgecnn.train.processes import Processes, choose_device, joined
 from edgecnn.train.progress import Progress
 from edgecnn.train.recipe import TrainRecipe
 from edgecnn.train.state import State
+from edgecnn.train.views import Fresh, Source, Views
 
 
 def _nothing(state: State, epoch: int) -> None:
@@ -116,7 +117,10 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
         if recipe.compile:
             runner = torch.compile(runner)  # type: ignore[assignment]
         images, labels = (torch.from_numpy(array).to(place) for array in everything(fitted))
-        trainer = Trainer(recipe, processes, state, runner, images, labels, teacher)
+        source: Source = Fresh(images, labels, recipe, processes.rank)
+        if recipe.views and teacher is not None:
+            source, teacher = Views(images, labels, recipe, teacher, processes), None
+        trainer = Trainer(recipe, processes, state, runner, source, len(labels), place, teacher)
 
         silent = task.silent or not processes.first
         with Progress(recipe.epochs, trainer.steps, state.epoch, folder.checkpoint, silent=silent) as progress:
@@ -149,11 +153,14 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
 def _teacher(task: Task, recipe: TrainRecipe, place: torch.device) -> nn.Module | None:
     """The task's teacher as it is asked, where the recipe has a use for it."""
     if recipe.distillation == 0:
+        if recipe.views:
+            raise UsageError(f"views is {recipe.views}, but views are for a teacher's answers; set it to 0")
         return None
     if task.teacher is None:
         raise UsageError(f"distillation is {recipe.distillation}, but there is no teacher; set it to 0")
     teacher = prepared(copy.deepcopy(task.teacher)).to(place).to(memory_format=torch.channels_last)
-    return torch.compile(teacher) if recipe.compile else teacher  # type: ignore[return-value]
+    # Answers to views are kept for others, compiled or not, and are asked for once.
+    return torch.compile(teacher) if recipe.compile and not recipe.views else teacher  # type: ignore[return-value]
 
 
 def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Split, Split | None]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgecnn.data.augment import Augmentation
+from edgecnn.data.mix import Mixing
 from edgecnn.errors import UnknownNameError, UsageError
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -21,8 +22,10 @@ class TrainRecipe:
 
     ``batch_size`` counts the images of a step over all processes. ``learning_rate`` is the peak, reached after
     ``warmup_epochs``. ``average`` is the decay of the exponential moving average of the weights, which is what is kept.
-    ``distillation`` is the share of the loss that comes from a teacher. ``precision`` is 'float32' or 'bfloat16'
-    (autocast). ``validation`` is the fraction of the training images held out; the test images are then not touched.
+    ``distillation`` is the share of the loss that comes from a teacher; with ``views`` it is asked about as many
+    augmented copies of all images, which come back in turn, and with 0 about every batch. ``precision`` is 'float32' or
+    'bfloat16' (autocast). ``validation`` is the fraction of the training images held out; the test images are then not
+    touched.
     Raises UnknownNameError or UsageError, naming the setting, for a value that makes no training.
     """
 
@@ -34,9 +37,11 @@ class TrainRecipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     distillation: float = 0.0
+    views: int = 0
     warmup_epochs: float = 2.0
     average: float = 0.998
     augmentation: Augmentation = Augmentation()
+    mixing: Mixing = Mixing()
     precision: str = "float32"
     compile: bool = False
     validation: float = 0.0
@@ -56,6 +61,7 @@ class TrainRecipe:
             "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more, below 1"),
             "distillation": (0 <= self.distillation <= 1, "a share of the loss: 0 to 1"),
+            "views": (self.views >= 0, "0 or more"),
             "warmup_epochs": (0 <= self.warmup_epochs < math.inf, "0 or more"),
             "average": (0 <= self.average < 1, "a decay: 0 or more, below 1"),
             "validation": (0 <= self.validation < 1, "a fraction of the training images: 0 or more, below 1"),
@@ -75,8 +81,17 @@ def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:
     """What a training that goes on from weights takes over from their ``settings``, as a weights file records them.
 
     Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
-    ``mirrorable``.
+    ``mirrorable``. They are not mixed: mixing pays in trainings that are long, and those that go on are short.
     """
     known = settings.get("augmentation")
     augmentation = Augmentation(flip=mirrorable) if known is None else Augmentation(**known)
     return {"augmentation": augmentation, "label_smoothing": settings.get("label_smoothing", 0.0)}
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded ``settings`` with those that did not exist when they were recorded: each at its default, as it was."""
+    whole = TrainRecipe().to_json()
+    for name, value in settings.items():
+        default = whole.get(name)
+        whole[name] = default | value if isinstance(default, dict) and isinstance(value, dict) else value
+    return whole

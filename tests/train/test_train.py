@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from edgecnn import checkpoint
+from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import Memory
+from edgecnn.data.mix import Mixing
 from edgecnn.errors import BadFileError, OutputExistsError, UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, TrainRecipe, choose_device, train
@@ -76,7 +78,13 @@ def test_a_run_leaves_weights_curve_and_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", [QUICK, replace(QUICK, optimizer="adamw", learning_rate=0.01, precision="bfloat16")], ids=["sgd", "adamw"]
+    "recipe",
+    [
+        QUICK,
+        replace(QUICK, optimizer="adamw", learning_rate=0.01, precision="bfloat16"),
+        replace(QUICK, augmentation=Augmentation(operations=2), mixing=Mixing(mixup=0.2, cutmix=1.0)),
+    ],
+    ids=["sgd", "adamw", "mixed"],
 )
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -184,14 +192,29 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         ("mod_cnn", {}, "its model is lenet, this run's is mod_cnn"),
         ("lenet", {"epochs": 5}, "its epochs is 2, this run's is 5"),
         ("lenet", {"learning_rate": 0.2}, "its learning rate is 0.1, this run's is 0.2"),
+        ("lenet", {"mixing": Mixing(mixup=0.2)}, "its mixing is {'mixup': 0.0, 'cutmix': 0.0}, this run's is "),
     ],
 )
 def test_another_run_is_not_resumed(model: str, change: dict[str, Any], part: str, tmp_path: Path) -> None:
     train("lenet", small.dataset(), QUICK, tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
-    with pytest.raises(UsageError, match=f"cannot resume .*: {part}; use the same options"):
+    with pytest.raises(UsageError, match=f"cannot resume .*: {part}.*; use the same options"):
         train(model, small.dataset(), replace(QUICK, **change), tmp_path, resume=True)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_a_checkpoint_from_before_images_were_mixed_is_resumed(tmp_path: Path) -> None:
+    train("lenet", small.dataset(), QUICK, tmp_path / "new")
+    (tmp_path / "old").mkdir()
+    header, tensors = checkpoint.load(tmp_path / "new" / CHECKPOINT)
+    recipe = {name: value for name, value in header.recipe.items() if name not in ("mixing", "distillation")}
+    recipe["augmentation"] = {name: recipe["augmentation"][name] for name in ("shift", "flip", "cutout")}
+    checkpoint.save(tmp_path / "old" / CHECKPOINT, replace(header, recipe=recipe), tensors)
+    train("lenet", small.dataset(), QUICK, tmp_path / "old", resume=True)
+    assert small.same(small.tensors(tmp_path / "new"), small.tensors(tmp_path / "old"))
+    mixed = replace(QUICK, mixing=Mixing(cutmix=1.0))
+    with pytest.raises(UsageError, match="cannot resume .*: its mixing is "):
+        train("lenet", small.dataset(), mixed, tmp_path / "old", resume=True)
 
 
 def test_what_is_no_checkpoint_is_not_resumed(tmp_path: Path) -> None:

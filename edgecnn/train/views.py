@@ -1,0 +1,123 @@
+"""Where a step's batch comes from: made when it is needed, or out of a view, which is made ahead and comes back.
+
+A teacher several times as large as its pupil makes most of the work of a training. With views it is asked once about
+each of a number of augmented copies of all images, and its answers are kept on disk for every pupil to come (Z. Shen
+and E. Xing, "A fast knowledge distillation framework for visual recognition", 2022).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Generator, Tensor, nn
+
+from edgecnn.checkpoint import digest
+from edgecnn.data.augment import to_input
+from edgecnn.errors import BadFileError
+from edgecnn.runtime.files import write_bytes
+from edgecnn.runtime.places import cache_folder
+from edgecnn.train.batch import Batch, make_batch
+from edgecnn.train.processes import Processes
+from edgecnn.train.randomness import AUGMENT, VIEW, seed
+from edgecnn.train.recipe import TrainRecipe
+
+VARIABLE = "EDGECNN_CACHE"
+CHUNK = 1000  # images that are augmented, mixed with each other and shown to the teacher at once
+_ADVICE = "logits"
+_FORMAT = 1  # of what is augmented and asked how; goes up when a view of the same settings becomes another
+
+
+class Source(Protocol):
+    """Gives the batches of an epoch, once it was told which."""
+
+    def begin(self, epoch: int) -> None:
+        """From now on batches are of ``epoch``, counted from 0."""
+
+    def batch(self, chosen: Tensor) -> Batch:
+        """The batch of the images at the indices ``chosen``, int64 [n]."""
+
+
+@dataclass
+class Fresh:
+    """New augmentation for every batch. ``images`` uint8 [n, height, width, channels] and ``labels`` int64 [n]."""
+
+    images: Tensor
+    labels: Tensor
+    recipe: TrainRecipe
+    rank: int
+    _generator: Generator = field(default_factory=Generator, init=False)
+
+    def begin(self, epoch: int) -> None:
+        """Starts the epoch's own random numbers."""
+        self._generator.manual_seed(seed(self.recipe.seed, epoch, AUGMENT + self.rank))
+
+    def batch(self, chosen: Tensor) -> Batch:
+        """Augments and mixes the images now."""
+        # index_select copies whole images; indexing with [] goes byte by byte and takes 15 times as long.
+        images, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
+        return make_batch(images, labels, self.recipe, self._generator)
+
+
+class Views:
+    """As many augmented copies of all images as the recipe says, one for each epoch, again and again.
+
+    ``teacher``, as it is asked, gives its answers, which are kept below the cache folder under what they depend on.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, recipe: TrainRecipe, teacher: nn.Module, processes: Processes
+    ) -> None:
+        self._images, self._labels, self._recipe = images, labels, recipe
+        self._teacher, self._processes = teacher, processes
+        self._folder = cache_folder(VARIABLE) / "answers" / self._key()
+        self._number: int | None = None
+
+    def begin(self, epoch: int) -> None:
+        """Makes the epoch's view, and reads or asks what the teacher says of it. Raises BadFileError, OutputError."""
+        number = epoch % self._recipe.views
+        if number != self._number:
+            self._number, self._view = number, self._made(number)
+
+    def batch(self, chosen: Tensor) -> Batch:
+        """Takes the images out of the view."""
+        return self._view.at(chosen)
+
+    def _made(self, number: int) -> Batch:
+        generator = Generator().manual_seed(seed(self._recipe.seed, number, VIEW))
+        pieces = zip(self._images.split(CHUNK), self._labels.split(CHUNK), strict=True)
+        view = Batch.joined([make_batch(*piece, self._recipe, generator) for piece in pieces])
+        path = self._folder / f"{number}.safetensors"
+        if self._processes.first and not path.exists():
+            write_bytes(path, tensors_to_bytes({_ADVICE: self._ask(view.images).half().cpu()}))
+        self._processes.wait()
+        return replace(view, advice=self._read(path).to(view.images.device))
+
+    def _ask(self, images: Tensor) -> Tensor:
+        precision = self._recipe.precision == "bfloat16"
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=precision):
+            return torch.cat([self._teacher(to_input(chunk)).float() for chunk in images.split(CHUNK)])
+
+    def _read(self, path: Path) -> Tensor:
+        try:
+            advice = tensors_from_bytes(path.read_bytes())[_ADVICE]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise BadFileError(f"cannot read a teacher's answers from {path} ({error}); remove that file") from error
+        if advice.ndim != 2 or len(advice) != len(self._labels) or not advice.is_floating_point():
+            raise BadFileError(f"{path} holds no answers to {len(self._labels)} images; remove that file")
+        return advice
+
+    def _key(self) -> str:
+        """Hex SHA-256 of all that the answers depend on but the number of the view."""
+        recipe = self._recipe.to_json()
+        asked = {name: recipe[name] for name in ("augmentation", "mixing", "precision", "seed")}
+        found = hashlib.sha256(json.dumps([_FORMAT, CHUNK, asked, digest(self._teacher)], sort_keys=True).encode())
+        found.update(self._images.cpu().numpy().tobytes())
+        return found.hexdigest()

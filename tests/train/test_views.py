@@ -1,0 +1,137 @@
+"""Views: a teacher's answers are asked for once, kept on disk, and teach as if it were asked each time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgecnn import checkpoint
+from edgecnn.cli.main import main
+from edgecnn.data.augment import Augmentation
+from edgecnn.data.mix import Mixing
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.train import WEIGHTS, TrainRecipe, train
+from edgecnn.train.epoch import Trainer
+from edgecnn.train.views import VARIABLE
+from tests.train import small
+
+RECIPE = replace(small.QUICK, epochs=5, augmentation=Augmentation(shift=1), distillation=0.5, views=2)
+IMAGES = len(small.dataset().train)
+
+
+class Counting(nn.Module):
+    """Says the same of every image of a class that is bright on top, and counts the images it is asked about."""
+
+    def __init__(self, bias: float = 0.0) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor(bias))
+        self.asked: list[Tensor] = []
+
+    def __deepcopy__(self, memo: object) -> Counting:
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked.append(x)
+        top, bottom = x[:, :, :8].mean((1, 2, 3)), x[:, :, 8:].mean((1, 2, 3))
+        return torch.stack([top - bottom, bottom - top, top * 0 + self.bias], 1)
+
+    @property
+    def images(self) -> int:
+        return sum(map(len, self.asked))
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own; below it are the answers."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache" / "answers"
+
+
+def weights(folder: Path, recipe: TrainRecipe, teacher: nn.Module, model: str = "lenet", **more: bool) -> list[bytes]:
+    """What a training ends with."""
+    train(model, small.dataset(), recipe, folder, device="cpu", teacher=teacher, **more)
+    return [tensor.numpy().tobytes() for _, tensor in sorted(checkpoint.load(folder / WEIGHTS)[1].items())]
+
+
+@pytest.mark.parametrize("mixing", [Mixing(), Mixing(cutmix=1.0)], ids=["plain", "cutmix"])
+def test_the_teacher_is_asked_once_for_each_view_and_not_by_the_next_pupil(mixing: Mixing, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, mixing=mixing)
+    teacher, again = Counting(), Counting()
+    first = weights(tmp_path / "first", recipe, teacher)
+    assert teacher.images == 2 * IMAGES
+    assert not teacher.asked[0].equal(teacher.asked[len(teacher.asked) // 2]), "views differ"
+    assert weights(tmp_path / "second", recipe, again) == first
+    weights(tmp_path / "other", recipe, again, "resnet8")
+    assert again.images == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"augmentation": Augmentation(shift=2)}, {"mixing": Mixing(mixup=0.2)}, {"seed": 1}, {"validation": 0.2}],
+    ids=lambda change: next(iter(change)),
+)
+def test_answers_to_other_images_are_asked_for(change: dict[str, object], tmp_path: Path) -> None:
+    weights(tmp_path / "first", replace(RECIPE, epochs=1), Counting())
+    teacher = Counting()
+    weights(tmp_path / "second", replace(RECIPE, epochs=1, **change), teacher)  # type: ignore[arg-type]
+    assert teacher.images > 0
+
+
+def test_another_teacher_is_asked(tmp_path: Path) -> None:
+    weights(tmp_path / "first", replace(RECIPE, epochs=1), Counting())
+    other = Counting(bias=3.0)
+    weights(tmp_path / "second", replace(RECIPE, epochs=1), other)
+    assert other.images == IMAGES
+
+
+def test_kept_answers_teach_as_those_that_are_asked_for(tmp_path: Path) -> None:
+    """Without augmentation a view is the images themselves, and only rounding to float16 is between the two."""
+    still = replace(RECIPE, augmentation=Augmentation(shift=0, flip=False))
+    asked = train("lenet", small.dataset(), replace(still, views=0), tmp_path / "a", device="cpu", teacher=Counting())
+    kept = train("lenet", small.dataset(), still, tmp_path / "b", device="cpu", teacher=Counting())
+    assert kept.metrics["train_loss"] == pytest.approx(asked.metrics["train_loss"], rel=1e-3)
+
+
+def test_a_training_goes_on_in_the_view_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = weights(tmp_path / "whole", RECIPE, Counting())
+    begun = Trainer.one_epoch
+
+    def stopped(self: Trainer, epoch: int, progress: object) -> tuple[float, float]:
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return begun(self, epoch, progress)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "one_epoch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            weights(tmp_path / "halves", RECIPE, Counting())
+    assert weights(tmp_path / "halves", RECIPE, Counting(), resume=True) == whole
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\x02\0\0\0\0\0\0\0{}"], ids=["empty", "text", "no tensor"])
+def test_broken_answers_are_one_line(content: bytes, tmp_path: Path, kept: Path) -> None:
+    weights(tmp_path / "first", replace(RECIPE, epochs=1), Counting())
+    (file,) = kept.glob("*/0.safetensors")
+    file.write_bytes(content)
+    with pytest.raises(BadFileError, match=r"^cannot read a teacher's answers from [^\n]+; remove that file$"):
+        weights(tmp_path / "second", replace(RECIPE, epochs=1), Counting())
+
+
+def test_answers_to_another_number_of_images_are_refused(tmp_path: Path, kept: Path) -> None:
+    weights(tmp_path / "first", replace(RECIPE, epochs=1), Counting())
+    weights(tmp_path / "less", replace(RECIPE, epochs=1, validation=0.5), Counting())
+    files = sorted(kept.glob("*/0.safetensors"), key=lambda path: path.stat().st_size)
+    files[1].write_bytes(files[0].read_bytes())
+    with pytest.raises(BadFileError, match=f"holds no answers to {IMAGES} images; remove that file"):
+        weights(tmp_path / "second", replace(RECIPE, epochs=1), Counting())
+
+
+def test_views_without_a_teacher_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="views is 2, but views are for a teacher's answers"):
+        train("lenet", small.dataset(), replace(RECIPE, distillation=0.0), tmp_path, device="cpu")
+    assert main(["train", "--model", "lenet", "--data", "digits", "--views", "2"]) == 2
+    assert "--views is for a teacher's answers; give --teacher FILE" in capsys.readouterr().err
