@@ -35,9 +35,10 @@ HOUSE = {
 HOUSE["quantize"] = HOUSE["train"] | {"train"}
 HOUSE["prune"] = HOUSE["train"] | {"train"}
 HOUSE["export"] = HOUSE["quantize"] | {"quantize"}
+HOUSE["search"] = HOUSE["export"] | {"export", "prune"}
 HOUSE["report"] = {"errors", "measure"}
 HOUSE["serve"] = {"errors", "runtime"}
-HOUSE["cli"] = HOUSE["export"] | {"deploy", "export", "prune", "report", "serve", "watch"}
+HOUSE["cli"] = HOUSE["export"] | {"deploy", "export", "prune", "report", "search", "serve", "watch"}
 HOUSE["__main__"] = {"cli"}
 HOUSE["__init__"] = set()
 
@@ -48,7 +49,7 @@ blocked = {
     "torch", "torchvision", "torchao", "torch_pruning", "tensorflow", "keras", "jax", "jaxlib", "litert_torch",
     "ai_edge_quantizer", "litert_converter", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "openvino", "executorch",
     "safetensors", "sklearn", "scipy", "matplotlib", "timm", "transformers", "pytest", "jsonschema", "cv2",
-    "picamera2", "uvicorn", "h11", "python_multipart",
+    "optuna", "sqlalchemy", "picamera2", "uvicorn", "h11", "python_multipart",
 }
 class Wall:
     def find_spec(self, name, path=None, target=None):

@@ -42,6 +42,7 @@ class Verb:
 
 VERBS = {
     "train": Verb("edgecnn.cli.train:command", "Train a model and save its weights."),
+    "search": Verb("edgecnn.cli.search:command", "Search for designs that are accurate for what they cost."),
     "prune": Verb("edgecnn.cli.prune:command", "Take channels out of a trained model and train on what is left."),
     "quantize": Verb("edgecnn.cli.quantize:command", "Quantize a trained model into a verified bundle for a device."),
     "export": Verb("edgecnn.cli.export:command", "Write a float model as TFLite, TorchScript and ONNX."),
@@ -62,8 +63,8 @@ VERBS = {
 
 # Import names that only the extra `train` installs: a light install lacks them, which is no internal error.
 TRAIN_MODULES = {
-    "ai_edge_quantizer", "flatbuffers", "litert_torch", "matplotlib", "onnx", "onnxruntime", "onnxscript",
-    "safetensors", "sklearn", "timm", "torch", "torch_pruning", "torchao", "torchvision", "tqdm",
+    "ai_edge_quantizer", "flatbuffers", "litert_torch", "matplotlib", "onnx", "onnxruntime", "onnxscript", "optuna",
+    "safetensors", "sklearn", "sqlalchemy", "timm", "torch", "torch_pruning", "torchao", "torchvision", "tqdm",
 }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class Scale:
 
     def latency(self, network: nn.Module) -> float:
         """The same of the time for an image, both measured now, by turns. Raises CheckFailedError where one fails."""
-        whole, other = self._times(self._timer.screen([self._model(), self._made(network)]))
+        whole, other = times_of(self._timer.screen([self._model(), self._made(network)]))
         return other / whole
 
     def weigh(self, network: nn.Module, well: bool) -> Weighed:
@@ -56,18 +56,10 @@ class Scale:
             paths.append(self._folder / file)
         if well:
             costs = self._timer.decide(paths)
-            times, doubts = self._times(costs.rows), costs.doubts
+            times, doubts = times_of(costs.rows), costs.doubts
         else:
-            times, doubts = self._times(self._timer.screen(paths)), ()
+            times, doubts = times_of(self._timer.screen(paths)), ()
         return Weighed((paths[0].stat().st_size, paths[1].stat().st_size), times, doubts)
-
-    def _times(self, rows: Sequence[Runs | str]) -> tuple[float, float]:
-        times = []
-        for row in rows:
-            if isinstance(row, str):
-                raise CheckFailedError(f"a {STATIC_W8A8.name} file could not be timed: {row}")
-            times.append(middle(row))
-        return times[0], times[1]
 
     def _model(self) -> Path:
         if self._whole is None:
@@ -81,3 +73,13 @@ class Scale:
         """The file as quantization makes it. A network that was cut and not trained need not pass the gate."""
         write_bytes(self._folder / name, make(ORDER, replace(self._source, model=network)).content)
         return self._folder / name
+
+
+def times_of(rows: Sequence[Runs | str]) -> tuple[float, float]:
+    """What stands for the runs of two files. Raises CheckFailedError where one has none."""
+    times = []
+    for row in rows:
+        if isinstance(row, str):
+            raise CheckFailedError(f"a {STATIC_W8A8.name} file could not be timed: {row}")
+        times.append(middle(row))
+    return times[0], times[1]

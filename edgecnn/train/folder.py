@@ -84,7 +84,7 @@ class RunFolder:
         return curve
 
 
-def check_same_settings(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def check_same_settings(path: object, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise UsageError, naming the first that differs, unless what ``path`` was begun with is what is asked now.
 
     A setting of training that an older file does not name counts as its default.

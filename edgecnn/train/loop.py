@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ def _nothing(state: State, epoch: int) -> None:
     pass
 
 
+def _unheard(row: Mapping[str, float]) -> None:
+    pass
+
+
 def _as_it_is(model: nn.Module) -> nn.Module:
     return model
 
@@ -43,7 +47,7 @@ class Task:
 
     ``before_epoch`` is told the state and the epoch, counted from 0, before each. ``finish`` gets the averaged model
     after the last and gives, in its place, what is scored and kept. ``teacher`` is what the recipe's ``distillation``
-    is from.
+    is from. ``after_epoch`` is told the line of the curve after each. A ``silent`` run does not say how far it is.
     """
 
     header: Header
@@ -51,6 +55,8 @@ class Task:
     before_epoch: Callable[[State, int], None] = _nothing
     finish: Callable[[nn.Module], nn.Module] = _as_it_is
     teacher: nn.Module | None = None
+    after_epoch: Callable[[Mapping[str, float]], None] = _unheard
+    silent: bool = False
 
 
 def train(
@@ -116,7 +122,7 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
             source, teacher = Views(images, labels, recipe, teacher, processes), None
         trainer = Trainer(recipe, processes, state, runner, source, len(labels), place, teacher)
 
-        silent = not processes.first
+        silent = task.silent or not processes.first
         with Progress(recipe.epochs, trainer.steps, state.epoch, folder.checkpoint, silent=silent) as progress:
             for epoch in range(state.epoch, recipe.epochs):
                 started = time.monotonic()
@@ -131,6 +137,7 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
                 if processes.first:
                     folder.save_epoch(header, state, curve)
                 progress.epoch(row)
+                task.after_epoch(row)
 
             kind, judges = ("test", data.test) if held is None else ("validation", held)
             result = task.finish(state.result)

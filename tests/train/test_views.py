@@ -51,9 +51,11 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "answers"
 
 
-def weights(folder: Path, recipe: TrainRecipe, teacher: nn.Module, model: str = "lenet", **more: bool) -> list[bytes]:
+def weights(
+    folder: Path, recipe: TrainRecipe, teacher: nn.Module, model: str = "lenet", resume: bool = False
+) -> list[bytes]:
     """What a training ends with."""
-    train(model, small.dataset(), recipe, folder, device="cpu", teacher=teacher, **more)
+    train(model, small.dataset(), recipe, folder, device="cpu", teacher=teacher, resume=resume)
     return [tensor.numpy().tobytes() for _, tensor in sorted(checkpoint.load(folder / WEIGHTS)[1].items())]
 
 

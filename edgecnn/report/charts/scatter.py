@@ -33,8 +33,8 @@ TOUCH = 14.0  # pixels around a point that show its tooltip
 class Point:
     """A cost (x, above 0) and a gain (y), with their intervals where there are some.
 
-    ``name`` is written beside it, or ``short`` where that has no room, and ``told`` is its tooltip. ``front`` puts it
-    on the Pareto front; an ``invalid`` one is crossed out.
+    ``name`` is written beside it, if it is not empty, or ``short`` where that has no room, and ``told`` is its tooltip.
+    ``front`` puts it on the Pareto front; an ``invalid`` one is crossed out.
     """
 
     x: float
@@ -114,7 +114,6 @@ def _names(points: Sequence[Point], series: Sequence[Series], x: Scale, y: Scale
     """The points' names, those on the front first, and leaders to names that lie away from their points."""
     order = sorted(points, key=lambda point: (not point.front, point.x))
     anchors = [(x.at(point.x), y.at(point.y)) for point in order]
-    shown = [(shortened(point.name, 0.6 * (room.right - room.left)), point.short) for point in order]
     marks = [around(*anchor, RADIUS + 4.5) for anchor in anchors]
     lines = [
         Box(min(one, two) - 1, min(up, down) - 1, max(one, two) + 1, max(up, down) + 1)
@@ -127,10 +126,12 @@ def _names(points: Sequence[Point], series: Sequence[Series], x: Scale, y: Scale
         if point.x_interval is not None:
             left, right = (x.at(value) for value in point.x_interval)
             lines.append(Box(left, down - 1, right, down + 1))
+    named = [(point, anchor) for point, anchor in zip(order, anchors, strict=True) if point.name]
+    shown = [(shortened(point.name, 0.6 * (room.right - room.left)), point.short) for point, _ in named]
     sizes = [[(text_width(text), LINE) for text in texts] for texts in shown]
     names, leaders = [], []
-    placed = place(anchors, sizes, room, marks, lines)
-    for point, anchor, texts, found in zip(order, anchors, shown, placed, strict=True):
+    placed = place([anchor for _, anchor in named], sizes, room, marks, lines)
+    for (point, anchor), texts, found in zip(named, shown, placed, strict=True):
         if found is None:
             continue
         (choice, box), (across, down) = found, anchor

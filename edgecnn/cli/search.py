@@ -1,0 +1,197 @@
+"""``edgecnn search``: designs and training settings that are worth a full training."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecnn.cli.options import broken_option, data_option, force_option, image_option, json_option, print_json
+from edgecnn.cli.progress import Progress
+from edgecnn.cli.search_text import Monitor, document, searched, state
+from edgecnn.cli.search_worker import FORMS, TABLE, TIMING, Job, check_target, run, timer
+from edgecnn.cli.targets import EMULATED
+from edgecnn.errors import BadFileError, CheckFailedError, UsageError
+from edgecnn.runtime.files import output_errors, refuse_existing
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+    from edgecnn.data.dataset import DataSet
+    from edgecnn.search.asked import Asked
+    from edgecnn.search.standing import Standing
+
+JOURNAL, PAGE = "journal.log", "front.html"
+POLL = 0.5  # seconds between two looks at what workers did
+
+
+@click.command(name="search")
+@click.option(
+    "--objective", default="accuracy,latency,bytes", show_default=True, metavar="NAMES",
+    help="accuracy and one or more of latency, bytes and macs.",
+)  # fmt: skip
+@data_option
+@image_option
+@broken_option
+@click.option("--trials", type=click.IntRange(1), default=60, show_default=True, help="In all, whoever tries them.")
+@click.option("--epochs", type=click.IntRange(1), default=9, show_default=True, help="Of a trial that is not stopped.")
+@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
+@click.option(
+    "--validation", type=float, default=0.1, show_default=True, help="Share of the training images that judge."
+)
+@click.option("--target", default="local", show_default=True, help=f"Where latency is from: {FORMS}.")
+@click.option("--max-bytes", type=float, help="What costs more is not trained.")
+@click.option("--max-macs", type=float, help="The same.")
+@click.option("--max-latency", type=float, help="The same, as a share of resnet8's on the target.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option(
+    "--storage", help="A journal's path, or postgresql://, mysql:// or sqlite:// without a password, to be shared with "
+    "searches on other machines. Default: journal.log in --out.",
+)  # fmt: skip
+@click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile each design first: pays in long trials.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of journal and page. Default: runs/search-DATA.")
+@click.option(
+    "--build-table", "build_table", type=click.Path(path_type=Path),
+    help="Measure --trials designs on --target, write a table for --target table:FILE, and search nothing.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the journal in --out.")
+@force_option
+@json_option
+def command(
+    objective: str,
+    data: str,
+    image: tuple[int, int, int] | None,
+    on_broken: str,
+    trials: int,
+    max_bytes: float | None,
+    max_macs: float | None,
+    max_latency: float | None,
+    workers: int,
+    storage: str | None,
+    compiled: bool,
+    device: str,
+    out: Path | None,
+    build_table: Path | None,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Search for designs that are accurate for what they cost, and print those that no other beats.
+
+    Each is priced first, trained for a few epochs unless it costs too much, and judged, quantized, on held-out training
+    images. 'edgecnn train' takes a design as --model; the page and --json have the whole command.
+    """
+    from edgecnn.data import registry
+    from edgecnn.data.dataset import hold_out
+    from edgecnn.export.source import VALIDATION_SEED
+    from edgecnn.report.searched import text
+    from edgecnn.search.asked import Asked
+    from edgecnn.search.objectives import parse
+    from edgecnn.search.study import check_storage, open_study
+    from edgecnn.train import choose_device
+
+    limits = {"bytes": max_bytes, "macs": max_macs, "latency": max_latency}
+    bounds = {name: most for name, most in limits.items() if most is not None}
+    asked = Asked(parse(objective), data, bounds=bounds, compile=compiled, **settings)
+    check_target(asked.target)
+    choose_device(device)
+    if storage is not None:
+        check_storage(storage)
+    if build_table is not None:
+        refuse_existing(build_table, force)
+    dataset = registry.load(data, image=image, on_broken=on_broken)
+    if dataset.note:
+        click.secho(dataset.note, err=True, bold=True)
+    if build_table is not None:
+        built = _build(asked, dataset, trials, build_table)
+        if as_json:
+            print_json(built)
+        else:
+            click.echo(f"{trials} designs on {asked.target}; a design that is not among them is foretold to "
+                       f"{built['median_error']:.1%} (median); search with --target {TABLE}{build_table}")  # fmt: skip
+        return
+    if len(hold_out(dataset.train, asked.validation, VALIDATION_SEED)[0]) < asked.batch_size:
+        raise UsageError(
+            f"batch size {asked.batch_size} is more than the training images that --validation {asked.validation} "
+            f"leaves of {len(dataset.train)}; lower it"
+        )
+    asked = Asked.from_json(asked.to_json() | {"data": dataset.name})
+    folder = out or Path("runs") / f"search-{Path(dataset.name).name}"
+    where = storage or str(folder / JOURNAL)
+    if storage is None:
+        _own_journal(folder / JOURNAL, resume, force)
+    more = [] if image is None else ["--image-size", "x".join(map(str, image))]
+    more += ["--on-broken", on_broken] if on_broken != "refuse" else []
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    study = open_study(where, asked)
+    with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as work, Progress() as say:
+        job = Job(asked.to_json(), where, trials, work, image, on_broken, device)
+        found = _all_trials(job, study, dataset, workers, Monitor(study, asked, trials, folder / PAGE, more, say), say)
+    if as_json:
+        print_json(document(found, asked, more) | {"note": dataset.note, "storage": where, "page": str(folder / PAGE)})
+    else:
+        click.echo(text(searched(found, asked, more)))
+        click.echo(f"\n{state(found)}; how to train each in full: {folder / PAGE}")
+
+
+def _own_journal(path: Path, resume: bool, force: bool) -> None:
+    """Raise OutputExistsError for a journal that is neither resumed nor replaced, BadFileError for none to resume."""
+    if resume and not path.exists():
+        raise BadFileError(f"nothing to resume: {path} does not exist; run without --resume")
+    if not resume:
+        refuse_existing(path, force)
+        path.unlink(missing_ok=True)
+
+
+def _all_trials(job: Job, study: Study, dataset: DataSet, workers: int, monitor: Monitor, say: Progress) -> Standing:
+    """Try all that is wanted, in this process or in several. Raises CheckFailedError when workers end before that."""
+    from edgecnn.search.crew import Crew
+
+    said = ""
+    try:
+        if workers == 1:
+            run(job, study, dataset, monitor.tell, say.passing)
+        else:
+            with Crew(workers, "edgecnn.cli.search_worker", job.to_json(), Path(job.folder).parent) as crew:
+                while crew.alive:
+                    monitor.look()
+                    time.sleep(POLL)
+                said = crew.last_words()
+    except KeyboardInterrupt:
+        found = monitor.look()
+        say(f"stopped; {found.ended} of {job.trials} trials are in {job.storage}: go on with --resume")
+        raise
+    found = monitor.look()
+    if found.ended < job.trials:
+        raise CheckFailedError(
+            f"all workers ended after {found.ended} of {job.trials} trials ({said or 'they said nothing'}); see "
+            f"{Path(job.folder).parent}/worker-*.log, and go on with --resume"
+        )
+    if said:
+        say(f"not every worker saw the end: {said}")
+    return found
+
+
+def _build(asked: Asked, dataset: DataSet, count: int, path: Path) -> dict[str, Any]:
+    """Measure designs and write the table."""
+    from edgecnn.search.prices import Compared, Files
+    from edgecnn.search.table import Lookup, measure
+
+    if asked.target.startswith(TABLE):
+        raise UsageError(f"--build-table measures, and '{asked.target}' is a table; give --target of a machine")
+    unit = "instructions" if asked.target.startswith(EMULATED) else "microseconds"
+    with tempfile.TemporaryDirectory(prefix="edgecnn-") as work, Progress() as say:
+        files = Files(dataset, Path(work))
+        clock = Compared(timer(asked.target, say.passing), files, Path(work) / TIMING)
+        table = measure(asked.target, unit, count, files, clock, asked.seed, say)
+        error = Lookup(table, files).error()
+    table.save(path)
+    return {"table": str(path), "target": asked.target, "unit": unit, "designs": count, "median_error": error}

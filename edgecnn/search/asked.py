@@ -1,0 +1,82 @@
+"""What a search was asked for; workers and searches that go on must be asked for the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edgecnn.data.augment import Augmentation
+from edgecnn.errors import UsageError
+from edgecnn.search.objectives import BYTES, COSTS, LATENCY, MACS
+from edgecnn.search.space import digest
+from edgecnn.train import TrainRecipe
+
+WARM_UP = 0.2  # of a short training; the recipe's two epochs could be all of it
+REFERENCE = "resnet8"  # whose file, with fresh weights, each latency is held against
+
+
+@dataclass(frozen=True)
+class Asked:
+    """``objectives`` as ``objectives.parse`` gives them, on the data set ``data``, each trial trained for ``epochs``.
+
+    ``target`` is where latency is measured, and ``bounds`` are the most that a trial may cost: bytes of its
+    static_w8a8 TFLite file, multiply-accumulates, latency as a share of REFERENCE's. Raises UsageError
+    for what makes no search.
+    """
+
+    objectives: tuple[str, ...]
+    data: str
+    epochs: int = 9
+    batch_size: int = 256
+    validation: float = 0.1
+    target: str = "local"
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    precision: str = "float32"
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, most in self.bounds.items():
+            if not 0 < most < math.inf:
+                raise UsageError(f"--max-{name} is {most:g}, but must be above 0")
+        if not 0 < self.validation < 1:
+            raise UsageError(
+                f"validation is {self.validation}, but a search chooses on held-out training images: give a fraction "
+                "above 0, below 1"
+            )
+        self.training({}, mirrorable=True)
+
+    @property
+    def priced(self) -> tuple[str, ...]:
+        """The costs that must be known of a trial."""
+        return tuple(name for name in COSTS if name == MACS or name in self.objectives or name in self.bounds)
+
+    @property
+    def needs_file(self) -> bool:
+        """Whether a file must be made before a trial is trained."""
+        return BYTES in self.priced or self.timed
+
+    @property
+    def timed(self) -> bool:
+        """Whether latency is measured."""
+        return LATENCY in self.priced
+
+    def training(self, changes: Mapping[str, Any], mirrorable: bool) -> TrainRecipe:
+        """The training of a trial whose recipe ``changes`` something. Raises UsageError, naming the setting."""
+        return TrainRecipe(
+            epochs=self.epochs, batch_size=self.batch_size, validation=self.validation, seed=self.seed,
+            precision=self.precision, compile=self.compile, warmup_epochs=min(2.0, WARM_UP * self.epochs),
+            augmentation=Augmentation(flip=mirrorable), **changes,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, with what tells the searched space from others."""
+        return asdict(self) | {"objectives": list(self.objectives), "bounds": dict(self.bounds), "space": digest()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Asked:
+        """The inverse of ``to_json`` of the same edgecnn."""
+        known = {name: each for name, each in value.items() if name != "space"}
+        return cls(**known | {"objectives": tuple(known["objectives"])})

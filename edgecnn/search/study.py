@@ -1,0 +1,153 @@
+"""Where the trials of a search are kept: a journal, which is a file of JSON lines, or a database that many reach.
+
+Neither is unpickled: a journal file holds JSON, and so do the databases' columns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import Study, StudyDirection
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.runtime.files import output_errors
+from edgecnn.search.asked import Asked
+from edgecnn.search.objectives import ACCURACY
+from edgecnn.search.sampler import Seeded
+from edgecnn.train.folder import check_same_settings
+
+STUDY = "edgecnn-search"
+ASKED = "asked"  # the study's attribute
+PASSWORD = "EDGECNN_STORAGE_PASSWORD"  # the environment's variable
+# The driver each kind of database is reached by, and the package that has it.
+DRIVERS = {"sqlite": ("sqlite", ""), "postgresql": ("postgresql+psycopg", "psycopg[binary]"),
+           "mysql": ("mysql+pymysql", "pymysql")}  # fmt: skip
+FORMS = f"a journal's path, {', '.join(f'{name}://...' for name in DRIVERS)}"
+
+
+def open_study(where: str, asked: Asked) -> Study:
+    """The study in a storage, which is begun there if it is not there yet.
+
+    Raises UsageError for a storage that cannot be reached or holds a search that was asked for something else,
+    BadFileError for a file that is no journal, OutputError for one that cannot be written.
+    """
+    optuna.logging.set_verbosity(logging.WARNING)
+    ways = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+    directions = [ways[name != ACCURACY] for name in asked.objectives]
+    try:
+        study = optuna.create_study(
+            storage=_storage(where), sampler=Seeded(asked.seed), study_name=STUDY, directions=directions,
+            load_if_exists=True,
+        )  # fmt: skip
+        there = study.user_attrs.get(ASKED)
+        if there is None:
+            study.set_user_attr(ASKED, there := asked.to_json())
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise UsageError(f"storage {where} cannot be used: {_first_line(error)}") from error
+    except (ValueError, KeyError, AssertionError) as error:
+        raise BadFileError(
+            f"storage {where} holds no search that edgecnn can read ({_first_line(error)}); choose another --storage"
+        ) from error
+    check_same_settings(where, there, asked.to_json())
+    return study
+
+
+def check_storage(where: str) -> None:
+    """Raise UsageError for a URL of a kind that is not known, or that shows a password."""
+    if "://" not in where:
+        return
+    kind = where.partition(":")[0].partition("+")[0]
+    if kind not in DRIVERS:
+        raise UsageError(f"--storage {kind}://... is no storage (valid: {FORMS})")
+    try:
+        url = make_url(where)
+    except (ArgumentError, ValueError) as error:
+        raise UsageError(f"--storage {kind}://... is no URL (valid: {kind}://[USER@]HOST[:PORT]/DATABASE)") from error
+    if url.password is not None or any("pass" in word.lower() for word in url.query):
+        raise UsageError(
+            f"--storage {kind}://... shows a password to everyone on this machine; leave it out and set {PASSWORD}, or "
+            "keep it where the database's client looks for it (PostgreSQL: ~/.pgpass)"
+        )
+
+
+def _storage(where: str) -> BaseStorage:
+    check_storage(where)
+    if "://" not in where:
+        path = Path(where)
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return JournalStorage(JournalFileBackend(where, Lock(path)))
+    url = make_url(where)
+    if url.drivername in DRIVERS:
+        url = url.set(drivername=DRIVERS[url.drivername][0])
+    if os.environ.get(PASSWORD):
+        url = url.set(password=os.environ[PASSWORD])
+    try:
+        return RDBStorage(url.render_as_string(hide_password=False), skip_compatibility_check=False)
+    except ImportError as error:
+        kind = where.partition(":")[0].partition("+")[0]
+        raise UsageError(
+            f"--storage {kind}://... needs a driver that is not installed; run: pip install '{DRIVERS[kind][1]}'"
+        ) from error
+
+
+class Lock(JournalFileOpenLock):
+    """The system's lock on a journal: a process that is killed lets go of it, which Optuna's own locks do not.
+
+    Half a line, which a machine that crashed may leave, is cut off before more is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        descriptor = os.open(self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._mend()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let go of it."""
+        os.close(self._descriptor)
+
+    def _mend(self) -> None:
+        with self._path.open("rb+") as file:
+            size = end = file.seek(0, os.SEEK_END)
+            while end > 0:
+                file.seek(end - 1)
+                if file.read(1) == b"\n":
+                    break
+                end -= 1
+            if end < size:
+                file.truncate(end)
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, in short; a driver's error stands behind that of the storage."""
+    said = str(error.__cause__ or error)
+    return next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+def is_journal(path: Path) -> bool:
+    """Whether a file's first line is one of a journal."""
+    with path.open("rb") as file:
+        try:
+            return "op_code" in json.loads(file.readline())
+        except ValueError:
+            return False
