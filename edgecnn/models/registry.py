@@ -62,7 +62,8 @@ def names() -> list[str]:
             raise UsageError(
                 f"the models of package '{package}' cannot be loaded ({error}); mend or uninstall it"
             ) from error
-    return [name for name in _FACTORIES if name not in _UNLISTED]
+    listed = [name for name in _FACTORIES if name not in _UNLISTED]  # in the order in which modules were imported
+    return sorted(listed, key=lambda name: _FAMILIES.index(name) if name in _FAMILIES else len(_FAMILIES))
 
 
 def check(name: str) -> None:
