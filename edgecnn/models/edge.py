@@ -6,9 +6,9 @@ from edgecnn.models.design import Design
 from edgecnn.models.registry import register
 
 DESIGNS = {
-    "edge_s": "design:c16-c32s2-b32e3n3-b56s2-b56e3n2",
-    "edge_m": "design:c16-c32s2-b40e4n4-b72s2-b72e4n3",
-    "edge_l": "design:c24-c40s2-b48e4n4-b88s2-b88e4n3",
+    "edge_s": "design:c16-r24s2n2-c48s2-b48e3n2",
+    "edge_m": "design:c24n2-r32s2n2-c64s2-b64n3",
+    "edge_l": "design:c32-r40s2n3-c80s2-b80n3",
 }
 
 for _name, _design in DESIGNS.items():
