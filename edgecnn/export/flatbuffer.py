@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgecnn.errors import CheckFailedError
+from edgecnn.export.sharing import SharingBuilder
 
 _OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 LAYER_OPERATIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -56,8 +56,8 @@ class TFLiteGraph:
         self.names = [_OPERATION_NAMES[codes[operation.opcodeIndex]] for operation in self.subgraph.operators]
 
     def to_bytes(self) -> bytes:
-        """The file with all edits."""
-        builder = flatbuffers.Builder(1 << 20)
+        """The file with all edits; equal vectors are stored once."""
+        builder = SharingBuilder(1 << 20)
         builder.Finish(self.model.Pack(builder), _FILE_IDENTIFIER)
         return bytes(builder.Output())
 

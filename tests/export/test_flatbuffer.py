@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from edgecnn.errors import CheckFailedError
 from edgecnn.export.flatbuffer import TFLiteGraph, pack, unpack
@@ -132,3 +133,28 @@ def test_a_float_file_has_no_scales(tmp_path):
     assert len(layer.input_scale) == len(layer.weight_scale) == len(layer.bias_scale) == 0
     assert layer.bias_scale_error() == 0
     assert layer.weight.dtype == np.float32
+
+
+def test_equal_vectors_are_stored_once(tmp_path):
+    path = tiny_artifacts.tflite(tmp_path / "a.tflite", tiny_artifacts.weights(), quantized=True)
+    graph = TFLiteGraph(path.read_bytes())
+    before = len(graph.to_bytes())
+    for tensor in graph.subgraph.tensors[:3]:
+        tensor.quantization.zeroPoint = np.zeros(1000, np.int64)
+    content = graph.to_bytes()
+    assert 8000 <= len(content) - before < 8200, "of three vectors of 8,000 bytes"
+    zeros = [tensor.quantization.zeroPoint for tensor in TFLiteGraph(content).subgraph.tensors[:3]]
+    assert all(np.array_equal(each, np.zeros(1000)) for each in zeros)
+
+
+def test_vectors_of_equal_bytes_and_other_types_are_not_one(tmp_path):
+    """int64 has to lie on addresses that can be divided by 8; the weights' bytes need not."""
+    path = tiny_artifacts.tflite(tmp_path / "a.tflite", tiny_artifacts.weights(), quantized=True)
+    graph = TFLiteGraph(path.read_bytes())
+    graph.model.buffers[1].data = np.zeros(8 * 144, np.uint8)
+    graph.subgraph.tensors[0].quantization.zeroPoint = np.zeros(144, np.int64)
+    content = graph.to_bytes()
+    tensor = schema.Model.GetRootAs(content, 0).Subgraphs(0).Tensors(0)
+    where = tensor.Quantization()._tab
+    assert len(content) > 2 * 8 * 144
+    assert where.Vector(where.Offset(10)) % 8 == 0
