@@ -18,8 +18,9 @@ from edgecnn.models.normalization import Normalization, attach
 Factory = Callable[..., nn.Module]
 
 _FACTORIES: dict[str, Factory] = {}
-_FAMILIES = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8", "edge", "teacher")
-_UNLISTED = ("teacher", "edge_s", "edge_m", "edge_l")  # known by name: not for devices, or without weights yet
+_MODULES = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8", "edge", "teacher")
+_LISTED = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8", "edge_s", "edge_m", "edge_l")
+_UNLISTED = ("teacher",)  # known by name: not for devices
 _ENTRY_POINTS = "edgecnn.models"
 
 
@@ -52,8 +53,8 @@ def names() -> list[str]:
 
     Raises UsageError for a package whose models cannot be loaded.
     """
-    for family in _FAMILIES:
-        import_module(f"edgecnn.models.{family}")
+    for module in _MODULES:
+        import_module(f"edgecnn.models.{module}")
     for entry in entry_points(group=_ENTRY_POINTS):
         try:
             entry.load()
@@ -63,7 +64,7 @@ def names() -> list[str]:
                 f"the models of package '{package}' cannot be loaded ({error}); mend or uninstall it"
             ) from error
     listed = [name for name in _FACTORIES if name not in _UNLISTED]  # in the order in which modules were imported
-    return sorted(listed, key=lambda name: _FAMILIES.index(name) if name in _FAMILIES else len(_FAMILIES))
+    return sorted(listed, key=lambda name: _LISTED.index(name) if name in _LISTED else len(_LISTED))
 
 
 def check(name: str) -> None:

@@ -1,0 +1,140 @@
+"""Accuracy for what it costs, beside what others published: ``python -m benchmarks.frontier [--picture FILE]``.
+
+Shows the static_w8a8 TFLite files of the README's table by their bytes, with those that no other of them beats in
+accuracy at no more bytes marked. ``--picture`` draws them. Figures of others that were not measured here come with
+their source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmarks.peers import NAME
+from benchmarks.readme import BLOCK, LIMIT, README
+from benchmarks.suite import ACCURACY, BENCH, RESULTS
+from benchmarks.summary import Row
+from edgecnn import models
+from edgecnn.errors import BadFileError, EdgeCNNError
+from edgecnn.measure.figures import figures
+from edgecnn.measure.measurement import Session
+from edgecnn.models import ModelArguments, cost
+from edgecnn.report.numbers import percent
+from edgecnn.report.pareto import front
+from edgecnn.runtime.files import write_bytes
+from edgecnn.runtime.records import decode, read_json
+
+PEER_MACS = 12_501_632  # of MLPerf's ResNet-8: those of our resnet8, which is the same network
+HEADERS = ("network", "static_w8a8 accuracy", "bytes", "MMAC", "time, of MLPerf's ResNet-8", "not beaten")
+
+
+@dataclass(frozen=True)
+class Network:
+    """An int8 file: its accuracy as a share of all CIFAR-10 test images, and what it costs for one image.
+
+    ``time`` is a share of what MLPerf's ResNet-8 takes in the same run, None where the file was not run here.
+    """
+
+    name: str
+    accuracy: float
+    bytes: int
+    macs: float
+    time: float | None = None
+
+
+# MLPerf Tiny's larger image classifier, as its reference implementation reports it (github.com/mlcommons/tiny, IC02).
+PUBLISHED = (Network("MLPerf Tiny's IC02", 0.9131, 512_024, 76.5e6),)
+
+
+def networks(folder: Path) -> list[Network]:
+    """All of one machine's committed results, and what others published; the smallest first."""
+    session = Session.load(folder / BENCH)
+    rows: tuple[Row, ...] = decode(tuple[Row, ...], read_json(folder / ACCURACY, LIMIT))
+    files = {
+        row.case.model: (row.case.bytes, figures(row).p50)
+        for row in session.measurements
+        if (row.case.recipe, row.case.runtime, row.case.threads, row.case.batch) == ("static_w8a8", "litert", 1, 1)
+        and row.runs
+    }
+    if NAME not in files:
+        raise BadFileError(f"{folder / BENCH} has no run of {NAME}; run benchmarks.suite again, with --peers")
+    found = [
+        Network(_shown(row.model), row.quantized_accuracy, files[row.model][0], _macs(row.model),
+                files[row.model][1] / files[NAME][1])
+        for row in rows
+    ]  # fmt: skip
+    return sorted([*found, *PUBLISHED], key=lambda each: each.bytes)
+
+
+def _shown(model: str) -> str:
+    return "MLPerf Tiny's ResNet-8" if model == NAME else f"`{model}`"
+
+
+def _macs(model: str) -> int:
+    return PEER_MACS if model == NAME else cost.macs(models.create(model), ModelArguments())
+
+
+def text(found: list[Network]) -> str:
+    """The table, in Markdown."""
+    best = front([(each.bytes, each.accuracy) for each in found])
+    lines = ["| " + " | ".join(HEADERS) + " |", "|---" + "|---:" * (len(HEADERS) - 2) + "|---|"]
+    for each, unbeaten in zip(found, best, strict=True):
+        time = "-" if each.time is None else f"{each.time:.2f}"
+        cells = (each.name, percent(each.accuracy), f"{each.bytes:,}", f"{each.macs / 1e6:.2f}", time)
+        lines.append("| " + " | ".join((*cells, "yes" if unbeaten else "")) + " |")
+    return "\n".join(lines)
+
+
+def picture(found: list[Network]) -> bytes:
+    """Accuracy against bytes as a PNG; a line goes through those that are not beaten."""
+    best = front([(each.bytes, each.accuracy) for each in found])
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    axes = figure.subplots()
+    line = [(each.bytes, 100 * each.accuracy) for each, unbeaten in zip(found, best, strict=True) if unbeaten]
+    axes.step(*zip(*line, strict=True), where="post", color="#bbbbbb", zorder=0)
+    for each in found:
+        ours = each.name.startswith("`")
+        place = (each.bytes, 100 * each.accuracy)
+        axes.plot(*place, marker="o" if ours else "s", color="#1b6ca8" if ours else "#d1495b")
+        axes.annotate(each.name.strip("`"), place, (6, -11), textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", xlabel="bytes of the static_w8a8 TFLite file", ylabel="CIFAR-10 test accuracy, %")
+    ticks = (75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
+    axes.set_xticks(ticks, [f"{tick // 1000} kB" for tick in ticks], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.margins(x=0.12)
+    said = io.BytesIO()
+    figure.savefig(said, format="png", dpi=110, metadata={"Software": None})
+    return said.getvalue()
+
+
+def main(words: list[str] | None = None) -> int:
+    """Print the table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.frontier", description="Accuracy for bytes.")
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="one machine's (default: the README's)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="also draw it")
+    options = parser.parse_args(words)
+    try:
+        found = networks(options.results or _of_readme())
+        if options.picture:
+            write_bytes(options.picture, picture(found))
+    except EdgeCNNError as error:
+        print(f"frontier: error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(text(found))
+    return 0
+
+
+def _of_readme() -> Path:
+    match = BLOCK.search(README.read_text("utf-8"))
+    if match is None:
+        raise BadFileError("the README has no block '<!-- results: MACHINE -->'; give --results")
+    return RESULTS / match[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Accuracy for bytes, from committed results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import frontier
+from benchmarks.frontier import Network
+
+
+def test_a_network_is_beaten_by_one_of_no_more_bytes() -> None:
+    found = [
+        Network("small", 0.8, 100, 1e6),
+        Network("worse", 0.7, 200, 1e6, 0.5),
+        Network("large", 0.9, 300, 1e6),
+    ]
+    lines = frontier.text(found).splitlines()[2:]
+    assert [line.split(" | ")[-1].strip(" |") for line in lines] == ["yes", "", "yes"]
+    assert lines[1] == "| worse | 70.00 % | 200 | 1.00 | 0.50 |  |"
+
+
+def test_the_committed_results_have_a_table_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert frontier.main(["--picture", str(tmp_path / "a.png")]) == 0
+    shown = capsys.readouterr().out
+    for name in ("`lenet`", "MLPerf Tiny's ResNet-8 | 86.97 % | 98,496 | 12.50 | 1.00", "MLPerf Tiny's IC02"):
+        assert name in shown
+    sizes = [int(line.split(" | ")[2].replace(",", "")) for line in shown.splitlines()[2:]]
+    assert sizes == sorted(sizes)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_that_are_not_there_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert frontier.main(["--results", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("frontier: error: ")
