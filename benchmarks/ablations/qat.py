@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.ablations.held_out import HELD_OUT, SEEDS, spread
 from benchmarks.committed import Results, Row
 from edgecnn import checkpoint
 from edgecnn.data import registry
@@ -36,10 +37,8 @@ from edgecnn.quantize.recipe import STATIC_W8A8, parse
 from edgecnn.report.table import table
 from edgecnn.train import WEIGHTS
 
-HELD_OUT = 0.1
 CALIBRATION = 512
 AT_ONCE = 500
-SEEDS = (0, 1, 2)
 WITHOUT_DROPOUT = "without dropout"
 VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
@@ -111,8 +110,7 @@ def text(rows: Sequence[Row]) -> str:
         mine = [row for row in rows if (row["model"], row["recipe"], row["variant"]) == key]
         changes = [100 * (row["accuracy"] - row["float_accuracy"]) for row in mine]
         losses = [row["nll"] - row["float_nll"] for row in mine]
-        shown = f"{statistics.mean(changes):+.2f} ({min(changes):+.2f} to {max(changes):+.2f})"
-        cells.append((*key, str(len(mine)), shown, f"{statistics.mean(losses):+.4f}"))
+        cells.append((*key, str(len(mine)), spread(changes, "+"), f"{statistics.mean(losses):+.4f}"))
     return table(HEADERS, cells, "lllrrr")
 
 
