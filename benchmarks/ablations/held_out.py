@@ -27,14 +27,16 @@ def learned(model: str, recipe: TrainRecipe, weights: Path | None, folder: Path,
     """
     data = registry.load("cifar10")
     recipe = replace(recipe, validation=HELD_OUT)
-    teacher = None if weights is None else load_teacher(weights, data)
-    taught = "" if weights is None else checkpoint.load(weights)[0].model
-    out = folder / "-".join([model, *names, *([taught] if taught else []), str(recipe.seed)])
+    teacher, origin = (None, {}) if weights is None else load_teacher(weights, data)
+    taught = [origin["model"]] if origin else []
+    out = folder / "-".join([model, *names, *taught, str(recipe.seed)])
     torch.compiler.reset()  # it counts every network's layers, and after some stops compiling
-    header = train(model, data, recipe, out, teacher=teacher, device="cpu", resume=(out / CHECKPOINT).exists())
+    header = train(
+        model, data, recipe, out, teacher=teacher, origin=origin, device="cpu", resume=(out / CHECKPOINT).exists()
+    )
     last = checkpoint.load(out / CHECKPOINT)[0].training["curve"][-1]
     return {
-        "model": model, "teacher": taught, "seed": recipe.seed, "epochs": header.training["epochs"],
+        "model": model, "teacher": "".join(taught), "seed": recipe.seed, "epochs": header.training["epochs"],
         "images": header.metrics["validation_images"], "accuracy": header.metrics["validation_accuracy"],
         "train_accuracy": last["train_accuracy"], "seconds": header.training["seconds"],
     }  # fmt: skip
