@@ -78,8 +78,7 @@ def learn(model: str, recipe: TrainRecipe, dataset: DataSet, out: Path) -> None:
     """
     if (out / WEIGHTS).is_file():
         return
-    height, width, channels = dataset.image
-    arguments = ModelArguments(len(dataset.classes), channels, (height, width))
+    arguments = ModelArguments.for_images(dataset.image, len(dataset.classes))
     header = Header(model, arguments, dataset.name, dataset.classes, recipe.to_json())
     begun: list[float] = []
 
@@ -87,19 +86,23 @@ def learn(model: str, recipe: TrainRecipe, dataset: DataSet, out: Path) -> None:
         begun.append(time.process_time())
 
     torch.compiler.reset()  # which gives up after compiling a few networks in one process
-    task = Task(header, lambda: VARIANTS[model](len(dataset.classes), channels, (height, width)), note)
+    task = Task(header, lambda: built(model, arguments), note)
     train(task, dataset, recipe, out, device="cpu", resume=(out / CHECKPOINT).is_file(), force=False)
     if len(begun) > 2:
         spent = [later - earlier for earlier, later in itertools.pairwise(begun[1:])]
         checkpoint.annotate(out / WEIGHTS, {"cpu_seconds": statistics.median(spent)})
 
 
+def built(model: str, arguments: ModelArguments) -> nn.Module:
+    """A variant as it is before training."""
+    return VARIANTS[model](arguments.num_classes, arguments.in_channels, arguments.image_size)
+
+
 def trained(out: Path) -> tuple[nn.Module, Header]:
     """The network of a run folder, in evaluation mode, and the header of its weights."""
     path = out / WEIGHTS
     header, tensors = checkpoint.load(path)
-    arguments = header.arguments
-    network = VARIANTS[header.model](arguments.num_classes, arguments.in_channels, arguments.image_size)
+    network = built(header.model, header.arguments)
     checkpoint.fit(network, tensors, path)
     return network.eval(), header
 

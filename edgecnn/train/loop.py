@@ -86,9 +86,8 @@ def train(
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
     for settings that do not fit the data, the device or the processes, and for a loss that is no longer finite.
     """
-    height, width, channels = data.image
-    arguments = ModelArguments(len(data.classes), channels, (height, width))
-    own = None if normalization is None else normalization.for_channels(channels)
+    arguments = ModelArguments.for_images(data.image, len(data.classes))
+    own = None if normalization is None else normalization.for_channels(arguments.in_channels)
     settings = recipe.to_json() | ({} if teacher is None else {"teacher": digest(teacher)})
     header = Header(
         model, arguments, data.name, data.classes, settings, command=command, normalization=own,
