@@ -47,7 +47,7 @@ from edgecnn.measure.measurement import Settings
 from edgecnn.measure.stats import agreement
 from edgecnn.models import ModelArguments
 from edgecnn.models.cost import macs, parameters
-from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, FLOAT32, STATIC_W8A8
 from edgecnn.runtime.files import write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe
 from edgecnn.train import run as train
@@ -58,7 +58,6 @@ RECIPE = TrainRecipe(
     augmentation=Augmentation(shift=2, flip=True), precision="bfloat16", compile=True, validation=0.1,
 )  # fmt: skip
 SEEDS = (0, 1)
-CALIBRATION = 512  # images, as edgecnn quantize has it
 TURNS = Settings(runs=7, min_seconds=1.4)
 PLAIN_FILE = "plain.tflite"
 PLAIN_TOO = ("mod_cnn", "depthwise", "depthwise_bn_relu")  # where a rewrite undoes what is asked about
@@ -144,7 +143,7 @@ def file(model: str, seed: int, dataset: DataSet, folder: Path, *, timed: bool) 
         row: Row = json.loads(kept.read_text())
         return row
     network, header = trained(out)
-    source = Source(network, header, dataset, CALIBRATION)
+    source = Source(network, header, dataset, CALIBRATION_IMAGES)
     orders = [Order("tflite", recipe) for recipe in ((FLOAT32, STATIC_W8A8) if timed else (STATIC_W8A8,))]
     judged = write_bundle(orders, STATIC_W8A8, source, out / "bundle", force=True, say=_say)[-1]
     assert judged.artifact is not None and judged.score is not None  # or no bundle would have been written

@@ -33,11 +33,10 @@ from edgecnn.data.dataset import Split, hold_out
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import Source
 from edgecnn.quantize import passes, qat
-from edgecnn.quantize.recipe import STATIC_W8A8, parse
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8, parse
 from edgecnn.report.table import table
 from edgecnn.train import WEIGHTS
 
-CALIBRATION = 512
 AT_ONCE = 500
 WITHOUT_DROPOUT = "without dropout"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -59,7 +58,7 @@ def run(model: str, recipe: str, variant: str, seed: int, folder: Path) -> Row:
     network, header = checkpoint.load_model(path, model)
     data = registry.load("cifar10")
     fitted, held = hold_out(data.train, HELD_OUT, seed=0)
-    source = Source(network, header, replace(data, train=fitted), CALIBRATION)
+    source = Source(network, header, replace(data, train=fitted), CALIBRATION_IMAGES)
     changes = {"ranges": qat.FOLLOWING} | VARIANTS[variant]
     ranges = changes.pop("ranges")
     settings = qat.settings(
