@@ -19,11 +19,10 @@ from edgecnn.errors import BadFileError, CheckFailedError
 from edgecnn.export.bundle import TOOLS, write_bundle
 from edgecnn.export.drafts import orders
 from edgecnn.export.torchscript import DEFAULT_ENGINE
-from edgecnn.quantize.recipe import STATIC_W8A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8
 from edgecnn.runtime.places import cache_folder
 
 FORMATS = ("tflite", "onnx", "torchscript")
-CALIBRATION = 512  # images, as edgecnn quantize has it
 ROOMS = ("checkpoint.py", "evaluate.py", "data", "export", "models", "quantize", "runtime")
 
 
@@ -49,7 +48,7 @@ def bundle(model: str, data: str, cache: Path, formats: Sequence[str] = FORMATS)
     if folder.is_dir():
         say(f"{folder.name} is in the cache")
         return folder
-    source = load_source(model, None, data, "refuse", CALIBRATION)
+    source = load_source(model, None, data, "refuse", CALIBRATION_IMAGES)
     wanted = orders(formats, STATIC_W8A8, None, DEFAULT_ENGINE)
     judged = write_bundle(wanted, STATIC_W8A8, source, folder, force=False, say=say)
     failure = next((each.failure for each in judged if each.failure is not None), None)

@@ -36,10 +36,10 @@ from edgecnn.quantize.fold import fold
 from edgecnn.quantize.passes.equalize import pairs, scale
 from edgecnn.quantize.qdq import make_room_for_biases
 from edgecnn.quantize.ranges import tighten_ranges
-from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8, Recipe, parse
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W4A8, STATIC_W8A8, Recipe, parse
 from edgecnn.report.table import table
 
-CALIBRATION, HELD_OUT, SEED = 512, 2000, 7
+HELD_OUT, SEED = 2000, 7
 STEPS = (
     "ranges that hold all values",
     "tightened",
@@ -60,7 +60,7 @@ def measure(
     ``sqnr`` is of the logits, in dB, ``agreement`` the share of images in the same class as by the float model.
     """
     dataset = registry.load(data)
-    source = Source(*find_weights(model, dataset), dataset, CALIBRATION)
+    source = Source(*find_weights(model, dataset), dataset, CALIBRATION_IMAGES)
     source = replace(source, model=rescaled(source.model, spread))
     batches = [to_input(torch.from_numpy(batch)) for batch in source.calibration_batches()]
     split = sample(dataset.train, images, SEED)

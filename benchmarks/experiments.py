@@ -47,7 +47,7 @@ from edgecnn.measure.measurement import Settings
 from edgecnn.measure.stats import agreement
 from edgecnn.models import ModelArguments
 from edgecnn.models.cost import macs, parameters
-from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, FLOAT32, STATIC_W8A8
 from edgecnn.runtime.files import write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe
 from edgecnn.train import run as train
@@ -58,7 +58,6 @@ RECIPE = TrainRecipe(
     augmentation=Augmentation(shift=2, flip=True), precision="bfloat16", compile=True, validation=0.1,
 )  # fmt: skip
 SEEDS = (0, 1)
-CALIBRATION = 512  # images, as edgecnn quantize has it
 TURNS = Settings(runs=7, min_seconds=1.4)
 PLAIN_FILE = "plain.tflite"
 PLAIN_TOO = ("mod_cnn", "depthwise", "depthwise_bn_relu")  # where a rewrite undoes what is asked about
@@ -78,8 +77,7 @@ def learn(model: str, recipe: TrainRecipe, dataset: DataSet, out: Path) -> None:
     """
     if (out / WEIGHTS).is_file():
         return
-    height, width, channels = dataset.image
-    arguments = ModelArguments(len(dataset.classes), channels, (height, width))
+    arguments = ModelArguments.for_images(dataset.image, len(dataset.classes))
     header = Header(model, arguments, dataset.name, dataset.classes, recipe.to_json())
     begun: list[float] = []
 
@@ -87,19 +85,23 @@ def learn(model: str, recipe: TrainRecipe, dataset: DataSet, out: Path) -> None:
         begun.append(time.process_time())
 
     torch.compiler.reset()  # which gives up after compiling a few networks in one process
-    task = Task(header, lambda: VARIANTS[model](len(dataset.classes), channels, (height, width)), note)
+    task = Task(header, lambda: built(model, arguments), note)
     train(task, dataset, recipe, out, device="cpu", resume=(out / CHECKPOINT).is_file(), force=False)
     if len(begun) > 2:
         spent = [later - earlier for earlier, later in itertools.pairwise(begun[1:])]
         checkpoint.annotate(out / WEIGHTS, {"cpu_seconds": statistics.median(spent)})
 
 
+def built(model: str, arguments: ModelArguments) -> nn.Module:
+    """A variant as it is before training."""
+    return VARIANTS[model](arguments.num_classes, arguments.in_channels, arguments.image_size)
+
+
 def trained(out: Path) -> tuple[nn.Module, Header]:
     """The network of a run folder, in evaluation mode, and the header of its weights."""
     path = out / WEIGHTS
     header, tensors = checkpoint.load(path)
-    arguments = header.arguments
-    network = VARIANTS[header.model](arguments.num_classes, arguments.in_channels, arguments.image_size)
+    network = built(header.model, header.arguments)
     checkpoint.fit(network, tensors, path)
     return network.eval(), header
 
@@ -141,7 +143,7 @@ def file(model: str, seed: int, dataset: DataSet, folder: Path, *, timed: bool) 
         row: Row = json.loads(kept.read_text())
         return row
     network, header = trained(out)
-    source = Source(network, header, dataset, CALIBRATION)
+    source = Source(network, header, dataset, CALIBRATION_IMAGES)
     orders = [Order("tflite", recipe) for recipe in ((FLOAT32, STATIC_W8A8) if timed else (STATIC_W8A8,))]
     judged = write_bundle(orders, STATIC_W8A8, source, out / "bundle", force=True, say=_say)[-1]
     assert judged.artifact is not None and judged.score is not None  # or no bundle would have been written

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from benchmarks.calibration import CALIBRATION, HELD_OUT, SEED
+from benchmarks.calibration import HELD_OUT, SEED
 from benchmarks.committed import Results, Row, shown_decibels
 from edgecnn.data import registry
 from edgecnn.data.augment import to_input
@@ -28,7 +28,7 @@ from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.qdq import make_room_for_biases
 from edgecnn.quantize.ranges import tighten_ranges
-from edgecnn.quantize.recipe import STATIC_W4A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W4A8
 from edgecnn.quantize.simulate import QuantizedConv2d, QuantizedLinear
 from edgecnn.report.table import table
 
@@ -43,7 +43,7 @@ def measure(model: str, data: str, images: int = HELD_OUT) -> list[Row]:
     as by the float model.
     """
     dataset = registry.load(data)
-    source = Source(*find_weights(model, dataset), dataset, CALIBRATION)
+    source = Source(*find_weights(model, dataset), dataset, CALIBRATION_IMAGES)
     batches = [to_input(torch.from_numpy(batch)) for batch in source.calibration_batches()]
     split = sample(dataset.train, images, SEED)
     pictures = split.take(np.arange(len(split)))[0]

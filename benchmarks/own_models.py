@@ -37,7 +37,7 @@ from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.export.judge import comparison
 from edgecnn.export.source import Source
 from edgecnn.export.torchscript import DEFAULT_ENGINE
-from edgecnn.quantize.recipe import STATIC_W8A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8
 from edgecnn.report.table import table
 from edgecnn.runtime.files import write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe
@@ -130,7 +130,7 @@ def run(model: str, dataset: DataSet, work: Path) -> Row:
     started = time.process_time()
     network, header = load_model(out / WEIGHTS, model)
     header = settle(network, header, dataset)
-    source = Source(network, header, dataset, 512)
+    source = Source(network, header, dataset, CALIBRATION_IMAGES)
     wanted = orders(["tflite"], STATIC_W8A8, None, DEFAULT_ENGINE)
     judged = write_bundle(wanted, STATIC_W8A8, source, out / "bundle", force=True, say=say)
     failures = [each.failure for each in judged if each.failure is not None]

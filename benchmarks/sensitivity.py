@@ -25,10 +25,9 @@ from edgecnn.data import registry
 from edgecnn.export.drafts import Order
 from edgecnn.export.mixed import searching
 from edgecnn.export.source import Source, find_weights
-from edgecnn.quantize.recipe import STATIC_W8A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8
 from edgecnn.report.table import table
 
-CALIBRATION = 512
 BOUNDS = (0.3, 0.1, 0.0)
 UNBALANCED = "resnet8, unbalanced"
 SCALED = (("res2.bn1", "res2.conv2"),)  # in resnet8: a BatchNorm, and the convolution that takes its ReLU
@@ -56,7 +55,7 @@ def unbalance(model: nn.Module, pairs: Sequence[tuple[str, str]], doublings: flo
 def measure(name: str, data: str, bounds: Sequence[float]) -> list[Row]:
     """A row for each bound, the layers ranked once; ``result`` is what ``quantize --max-drop --json`` says of it."""
     dataset = registry.load(data)
-    source = Source(*find_weights(name.partition(",")[0], dataset), dataset, CALIBRATION)
+    source = Source(*find_weights(name.partition(",")[0], dataset), dataset, CALIBRATION_IMAGES)
     if name == UNBALANCED:
         source = replace(source, model=unbalance(source.model, SCALED))
     with searching(Order("tflite", STATIC_W8A8), source, lambda line: print(line, file=sys.stderr)) as search:

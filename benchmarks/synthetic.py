@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchmarks.calibration import CALIBRATION, HELD_OUT, SEED
+from benchmarks.calibration import HELD_OUT, SEED
 from benchmarks.committed import Results, Row, shown_decibels
 from edgecnn.data import registry
 from edgecnn.data.dataset import sample
@@ -22,7 +22,7 @@ from edgecnn.evaluate import predictor
 from edgecnn.export.source import CALIBRATION_SEED, SYNTHETIC_IMAGES, Source, find_weights
 from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
-from edgecnn.quantize.recipe import STATIC_W8A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8
 from edgecnn.quantize.synthetic import start, synthesize, to_pixels
 from edgecnn.report.table import table
 
@@ -36,7 +36,7 @@ def measure(model: str, data: str, images: int = HELD_OUT, made: int = SYNTHETIC
     ``seconds`` what it took to make the images.
     """
     dataset = registry.load(data)
-    source = Source(*find_weights(model, dataset), dataset, CALIBRATION)
+    source = Source(*find_weights(model, dataset), dataset, CALIBRATION_IMAGES)
     arguments = source.arguments
     kinds: dict[str, Callable[[], np.ndarray]] = {
         f"{source.calibration.images} training images": lambda: np.concatenate(list(source.calibration_batches())),

@@ -26,11 +26,10 @@ from edgecnn.export.source import Source, find_weights
 from edgecnn.measure import stats
 from edgecnn.measure.costs import TIME, Runs, middle
 from edgecnn.quantize.passes import defaults
-from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, FLOAT32, STATIC_W8A8
 
 TARGETS = ("x86", "cortex-a72", "cortex-a76")
 COSTS = ("float32", "plain", "x86", "chosen")
-CALIBRATION = 512  # images, as edgecnn quantize has it
 HEADERS = (
     "model", "target", "float32", "plain", "x86's passes", "chosen", "of float32", "of plain", "bytes", "passes",
     "float layers",
@@ -40,7 +39,7 @@ HEADERS = (
 def run(model: str, targets: Sequence[str], data: str) -> Iterator[Row]:
     """Choose for one model and each target; a row is the record that the manifest would hold."""
     dataset = load(data)
-    source = Source(*find_weights(model, dataset), dataset, CALIBRATION)
+    source = Source(*find_weights(model, dataset), dataset, CALIBRATION_IMAGES)
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(source, Path(folder), _say)
         for target in targets:

@@ -61,7 +61,8 @@ class Header:
     ``test_images`` or ``validation_images``), ``training`` the machine, the seconds it took and the epoch reached.
     ``normalization`` is the input normalization that the architecture was trained with, None for edgecnn's own.
     ``quantization`` says what weights were trained to be quantized for, and is empty for float weights. ``widths`` are
-    the channels of those layers that were pruned, and empty for a whole network.
+    the channels of those layers that were pruned, and empty for a whole network. ``teacher`` is what the file of the
+    network that was learned from says of how that was made, and empty without one.
     """
 
     model: str
@@ -78,6 +79,7 @@ class Header:
     normalization: Normalization | None = None
     quantization: dict[str, Any] = field(default_factory=dict)
     widths: Widths = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -85,8 +87,9 @@ class Header:
         del value["normalization"]  # absent where there is none, as in files that are older than it
         if self.normalization is not None:
             value["normalization"] = self.normalization.to_json()
-        if not self.widths:
-            del value["widths"]
+        for name in ("widths", "teacher"):
+            if not value[name]:
+                del value[name]
         return json.dumps(value, sort_keys=True, allow_nan=False)
 
     @classmethod

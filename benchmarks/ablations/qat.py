@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.ablations.held_out import HELD_OUT, SEEDS, spread
 from benchmarks.committed import Results, Row
 from edgecnn import checkpoint
 from edgecnn.data import registry
@@ -32,14 +33,11 @@ from edgecnn.data.dataset import Split, hold_out
 from edgecnn.evaluate import predictor
 from edgecnn.export.source import Source
 from edgecnn.quantize import passes, qat
-from edgecnn.quantize.recipe import STATIC_W8A8, parse
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8, parse
 from edgecnn.report.table import table
 from edgecnn.train import WEIGHTS
 
-HELD_OUT = 0.1
-CALIBRATION = 512
 AT_ONCE = 500
-SEEDS = (0, 1, 2)
 WITHOUT_DROPOUT = "without dropout"
 VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
@@ -60,7 +58,7 @@ def run(model: str, recipe: str, variant: str, seed: int, folder: Path) -> Row:
     network, header = checkpoint.load_model(path, model)
     data = registry.load("cifar10")
     fitted, held = hold_out(data.train, HELD_OUT, seed=0)
-    source = Source(network, header, replace(data, train=fitted), CALIBRATION)
+    source = Source(network, header, replace(data, train=fitted), CALIBRATION_IMAGES)
     changes = {"ranges": qat.FOLLOWING} | VARIANTS[variant]
     ranges = changes.pop("ranges")
     settings = qat.settings(
@@ -111,8 +109,7 @@ def text(rows: Sequence[Row]) -> str:
         mine = [row for row in rows if (row["model"], row["recipe"], row["variant"]) == key]
         changes = [100 * (row["accuracy"] - row["float_accuracy"]) for row in mine]
         losses = [row["nll"] - row["float_nll"] for row in mine]
-        shown = f"{statistics.mean(changes):+.2f} ({min(changes):+.2f} to {max(changes):+.2f})"
-        cells.append((*key, str(len(mine)), shown, f"{statistics.mean(losses):+.4f}"))
+        cells.append((*key, str(len(mine)), spread(changes, "+"), f"{statistics.mean(losses):+.4f}"))
     return table(HEADERS, cells, "lllrrr")
 
 

@@ -16,23 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks.ablations.held_out import SEEDS, learned, spread
 from benchmarks.committed import Results, Row
-from edgecnn import checkpoint
-from edgecnn.data import registry
 from edgecnn.data.augment import Augmentation
 from edgecnn.data.mix import Mixing
 from edgecnn.report.table import table
-from edgecnn.train import CHECKPOINT, TrainRecipe, train
-from edgecnn.train.distill import load_teacher
+from edgecnn.train import TrainRecipe
 
-HELD_OUT = 0.1
-SEEDS = (0, 1, 2)
 PLAIN = Augmentation(shift=2)
-START = TrainRecipe(
-    epochs=12, label_smoothing=0.0, augmentation=PLAIN, precision="bfloat16", compile=True, validation=HELD_OUT
-)
+START = TrainRecipe(epochs=12, label_smoothing=0.0, augmentation=PLAIN, precision="bfloat16", compile=True)
 AS_IT_IS = "as it is"
 VARIANTS: dict[str, dict[str, Any]] = {
     AS_IT_IS: {},
@@ -52,27 +44,9 @@ HEADERS = (
 
 
 def run(model: str, variant: str, seed: int, weights: Path | None, folder: Path) -> Row:
-    """Train one variant below ``folder``, or go on with it; ``weights`` are the teacher's, if it has one.
-
-    Accuracies are shares: that of the images held out, and that of the last epoch's augmented and mixed images.
-    ``seconds`` is what training took.
-    """
-    data = registry.load("cifar10")
-    teacher = None if weights is None else load_teacher(weights, data)
-    name = "" if weights is None else checkpoint.load(weights)[0].model
-    words = [model, *variant.split(), *([name] if name else []), str(seed)]
-    out = folder / "-".join(words)
-    torch.compiler.reset()  # it counts every network's layers, and after some stops compiling
-    header = train(
-        model, data, replace(START, seed=seed, **VARIANTS[variant]), out, teacher=teacher, device="cpu",
-        resume=(out / CHECKPOINT).exists(),
-    )  # fmt: skip
-    last = checkpoint.load(out / CHECKPOINT)[0].training["curve"][-1]
-    return {
-        "model": model, "variant": variant, "teacher": name, "seed": seed, "epochs": header.training["epochs"],
-        "images": header.metrics["validation_images"], "accuracy": header.metrics["validation_accuracy"],
-        "train_accuracy": last["train_accuracy"], "seconds": header.training["seconds"],
-    }  # fmt: skip
+    """Train one variant below ``folder``, or go on with it; ``weights`` are the teacher's, if it has one."""
+    recipe = replace(START, seed=seed, **VARIANTS[variant])
+    return {"variant": variant} | learned(model, recipe, weights, folder, *variant.split())
 
 
 def text(rows: Sequence[Row]) -> str:
@@ -85,7 +59,7 @@ def text(rows: Sequence[Row]) -> str:
         found = [100 * row["accuracy"] for row in mine]
         pairs = [100 * (row["accuracy"] - start[row["model"], row["seed"]]) for row in mine if _known(row, start)]
         cells.append((
-            *key, str(mine[0]["epochs"]), str(len(mine)), _spread(found, ""), _spread(pairs, "+") if pairs else "-",
+            *key, str(mine[0]["epochs"]), str(len(mine)), spread(found), spread(pairs, "+") if pairs else "-",
             f"{100 * statistics.mean(row['train_accuracy'] for row in mine):.1f} %",
         ))  # fmt: skip
     return table(HEADERS, cells, "lllrrrrr")
@@ -93,10 +67,6 @@ def text(rows: Sequence[Row]) -> str:
 
 def _known(row: Row, start: dict[tuple[str, int], float]) -> bool:
     return (row["model"], row["seed"]) in start
-
-
-def _spread(values: Sequence[float], sign: str) -> str:
-    return f"{statistics.mean(values):{sign}.2f} ({min(values):{sign}.2f} to {max(values):{sign}.2f})"
 
 
 RESULTS = Results("ablations_recipe.json", ("model", "variant", "teacher", "seed"), text)

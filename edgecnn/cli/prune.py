@@ -14,11 +14,10 @@ from edgecnn.cli.progress import Progress
 from edgecnn.cli.sources import SourceWords, source_options
 from edgecnn.cli.train import recorded_command
 from edgecnn.errors import CheckFailedError, UsageError
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES
 
 if TYPE_CHECKING:
     from edgecnn.measure.costs import Measure
-
-CALIBRATION_IMAGES = 512  # as quantize has it
 
 
 @click.command(name="prune")

@@ -21,6 +21,7 @@ from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.sources import SourceWords, source_options
 from edgecnn.cli.train import recorded_command
 from edgecnn.errors import UsageError
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES
 
 SYNTHETIC = "synthetic"  # as runtime.manifest has it, whose imports would slow --help down
 
@@ -55,7 +56,7 @@ class Calibration(click.ParamType):
     "--calibration",
     metavar="N|synthetic",
     type=Calibration(),
-    default=512,
+    default=CALIBRATION_IMAGES,
     show_default=True,
     help="Training images for the ranges; 'synthetic' makes images from the weights and reads no data set: --data then "
     "only names the shipped weights (not needed with --weights), and the accuracy stays unknown.",

@@ -127,10 +127,11 @@ def command(
         click.secho(dataset.note, err=True, bold=True)
     folder = out or Path("runs") / f"{models.short_name(model)}-{Path(dataset.name).name}"
     recorded = recorded_command(context, dataset.name)
+    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher, dataset)
     header = train(
         model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded,
         normalization=normalization or models.default_normalization(model, dataset.image[2]),
-        teacher=None if teacher is None else load_teacher(teacher, dataset),
+        teacher=taught_by, origin=origin,
     )  # fmt: skip
     if as_json:
         print_json({
@@ -154,7 +155,8 @@ def command(
 def recorded_command(context: click.Context, dataset: str) -> str:
     """The command line that gives this run again: the options that were set, without where to put the result.
 
-    ``dataset`` is what was trained on, which '--data auto' leaves open.
+    ``dataset`` is what was trained on, which '--data auto' leaves open. Of an absolute path only the name is recorded:
+    weights travel, and the folders of this machine are nobody's business.
     """
     words = ["edgecnn", context.command.name or ""]
     for parameter in context.command.params:
@@ -167,6 +169,8 @@ def recorded_command(context: click.Context, dataset: str) -> str:
             value = context.params[name]
             if isinstance(value, tuple):
                 words += [parameter.opts[0], ("x" if name == "image" else ",").join(map(str, value))]
+            elif isinstance(value, Path):
+                words += [parameter.opts[0], value.name if value.is_absolute() else str(value)]
             elif value is True:
                 words.append(parameter.opts[0])
             elif value is False:

@@ -152,16 +152,15 @@ def foreign_weights(
     Without a file a function of the user's is taken to give the model its weights, and its ``normalization`` is
     edgecnn's unless given; a library's model has none of either kind: BadFileError.
     """
-    height, width, channels = dataset.image
-    arguments = ModelArguments(len(dataset.classes), channels, (height, width))
+    arguments = ModelArguments.for_images(dataset.image, len(dataset.classes))
     if weights is None and not models.runs_code(model):
         raise BadFileError(
             f"no weights of '{model}' come with edgecnn; train them (edgecnn train --model {model} --data "
             f"{dataset.name}) and give --weights FILE"
         )
-    chosen = normalization or models.default_normalization(model, channels)
+    chosen = normalization or models.default_normalization(model, arguments.in_channels)
     if chosen is not None:
-        chosen = chosen.for_channels(channels)
+        chosen = chosen.for_channels(arguments.in_channels)
     network = models.create(model, arguments, chosen)
     if weights is not None:
         checkpoint.load_foreign(weights, network)

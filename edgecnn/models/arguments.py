@@ -20,6 +20,12 @@ class ModelArguments:
         if self.num_classes < 2 or self.in_channels < 1 or min(self.image_size) < 1:
             raise UsageError(f"{self} cannot be built: at least 2 classes, 1 channel and 1x1 pixels are needed")
 
+    @classmethod
+    def for_images(cls, image: tuple[int, int, int], classes: int) -> ModelArguments:
+        """Those for images of (height, width, channels), as data sets have it, of so many classes."""
+        height, width, channels = image
+        return cls(classes, channels, (height, width))
+
     def to_json(self) -> dict[str, Any]:
         """The arguments as JSON values."""
         return asdict(self) | {"image_size": list(self.image_size)}

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 from edgecnn.errors import UnknownNameError
 
+CALIBRATION_IMAGES = 512  # training images that ranges are found with, unless told otherwise
+
 
 @dataclass(frozen=True)
 class Recipe:

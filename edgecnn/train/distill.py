@@ -5,16 +5,21 @@ G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge in a neural network
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError
 
 TEMPERATURE = 2.0
+# What pupils record of a teacher's header.
+ORIGIN = ("model", "dataset", "recipe", "command", "metrics", "training", "teacher")
 
 
 def divergence(logits: Tensor, teacher: Tensor) -> Tensor:
@@ -31,8 +36,11 @@ def prepared(teacher: nn.Module) -> nn.Module:
     return teacher.eval().requires_grad_(False)
 
 
-def load_teacher(path: Path, data: DataSet) -> nn.Module:
-    """The network in a weights file, to learn the classes of ``data`` from. Raises BadFileError if it knows others."""
+def load_teacher(path: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
+    """The network in a weights file, to learn the classes of ``data`` from, and how the file says that it was made.
+
+    Raises BadFileError if it knows others.
+    """
     network, header = checkpoint.load_model(path)
     there = (*header.arguments.image_size, header.arguments.in_channels)
     if there != data.image:
@@ -42,7 +50,13 @@ def load_teacher(path: Path, data: DataSet) -> nn.Module:
             f"{path} is a teacher for the {len(header.classes)} classes of {header.dataset}, not for the "
             f"{len(data.classes)} of {data.name}; give one that was trained on {data.name}"
         )
-    return network
+    return network, _origin(header)
+
+
+def _origin(header: Header) -> dict[str, Any]:
+    """What is worth knowing where the teacher itself is not: a teacher's own teacher is part of it."""
+    whole = json.loads(header.to_json())
+    return {name: whole[name] for name in ORIGIN if name in whole}
 
 
 def _size(image: tuple[int, ...]) -> str:

@@ -71,6 +71,7 @@ def train(
     command: str = "",
     normalization: Normalization | None = None,
     teacher: nn.Module | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Header:
     """Train ``model`` on ``data`` and write weights, a checkpoint and a curve into the folder ``out``.
 
@@ -78,17 +79,20 @@ def train(
     the end), or ``validation_accuracy`` where the recipe holds images out. Under torchrun all processes return it, and
     the first writes. ``resume`` goes on from the checkpoint in ``out``; ``command`` is recorded in the header.
     ``normalization`` is what the architecture sees of its input; None for edgecnn's own. ``teacher`` takes the same
-    images to logits of the same classes, and is what the recipe's ``distillation`` is from.
+    images to logits of the same classes, and is what the recipe's ``distillation`` is from; ``origin`` is what is known
+    of how it was made, for the header.
 
     Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
     for settings that do not fit the data, the device or the processes, and for a loss that is no longer finite.
     """
-    height, width, channels = data.image
-    arguments = ModelArguments(len(data.classes), channels, (height, width))
-    own = None if normalization is None else normalization.for_channels(channels)
+    arguments = ModelArguments.for_images(data.image, len(data.classes))
+    own = None if normalization is None else normalization.for_channels(arguments.in_channels)
     settings = recipe.to_json() | ({} if teacher is None else {"teacher": digest(teacher)})
-    header = Header(model, arguments, data.name, data.classes, settings, command=command, normalization=own)
+    header = Header(
+        model, arguments, data.name, data.classes, settings, command=command, normalization=own,
+        teacher=dict(origin or {}),
+    )  # fmt: skip
     task = Task(header, lambda: models.create(model, arguments, own), teacher=teacher)
     return run(task, data, recipe, out, device=device, resume=resume, force=force)
 

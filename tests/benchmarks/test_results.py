@@ -23,6 +23,7 @@ from benchmarks import (
     synthetic,
     targets,
 )
+from benchmarks.ablations import length as ablations_length
 from benchmarks.ablations import qat as ablations_qat
 from benchmarks.ablations import recipe as ablations_recipe
 from benchmarks.suite import ACCURACY, BENCH, RESULTS, folder_name
@@ -32,7 +33,8 @@ from edgecnn.runtime.records import decode, read_json
 
 SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
 SCRIPTS = (
-    ablations_qat, ablations_recipe, calibration, experiments, low_bits, pruning, qat, sensitivity, synthetic, targets,
+    ablations_length, ablations_qat, ablations_recipe, calibration, experiments, low_bits, pruning, qat, sensitivity,
+    synthetic, targets,
 )  # fmt: skip
 RECORDS = (own_models.RESULTS, *(script.RESULTS.path for script in SCRIPTS))
 FILES = sorted(RESULTS.rglob("*.json"))

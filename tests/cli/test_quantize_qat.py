@@ -22,7 +22,7 @@ from edgecnn.runtime.bundle import open_bundle
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS
 from tests.train import small
 from tests.train.interrupted import child, first_epoch
-from tests.train.test_train import stop_after
+from tests.train.stopping import stop_after
 
 SCHEMA = Path(edgecnn.__file__).parent / "runtime" / "manifest.schema.json"
 WORDS = ["--model", "lenet", "--data", "digits", "--format", "tflite"]

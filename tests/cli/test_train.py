@@ -8,6 +8,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +250,43 @@ def test_a_teacher_is_learned_from_recorded_and_asked_for_again(
     assert f"its teacher is {taught.recipe['teacher']}, this run's is " in refused(
         capfd, "--teacher", str(shipped[0]), "--out", str(run), "--resume"
     )
+
+
+def test_the_header_says_how_the_teacher_was_made_and_nothing_of_this_machines_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    teacher = Path("runs") / "lenet-digits" / WEIGHTS
+    assert main(WORDS) == 0
+    assert main([*WORDS, "--teacher", str(teacher), "--out", "pupil"]) == 0
+    assert main([*WORDS, "--teacher", str(Path("pupil") / WEIGHTS), "--out", "pupils pupil"]) == 0
+    written = (teacher, Path("pupil") / WEIGHTS, Path("pupils pupil") / WEIGHTS)
+    made, pupil, last = (checkpoint.load(path)[0] for path in written)
+    assert made.teacher == {}
+    assert f" --teacher {teacher} " in pupil.command
+    assert pupil.teacher == {
+        "model": "lenet", "dataset": "digits", "recipe": made.recipe, "command": made.command, "metrics": made.metrics,
+        "training": made.training,
+    }  # fmt: skip
+    assert last.teacher["teacher"] == pupil.teacher
+    resumed = [*WORDS, "--teacher", str(tmp_path / teacher), "--out", "pupil", "--resume"]
+    assert main(resumed) == 0
+    again = checkpoint.load(Path("pupil") / WEIGHTS)[0]
+    assert f" --teacher {WEIGHTS} " in again.command
+    assert (again.teacher, again.training["seconds"]) == (pupil.teacher, pupil.training["seconds"])
+
+
+def test_a_run_that_was_begun_before_headers_spoke_of_teachers_is_resumed_and_says_it_then(tmp_path: Path) -> None:
+    teacher = checkpoint.shipped("mod_cnn", "digits")
+    words = [*WORDS, "--teacher", str(teacher), "--out", str(tmp_path)]
+    assert main(words) == 0
+    for name in (CHECKPOINT, WEIGHTS):
+        header, tensors = checkpoint.load(tmp_path / name)
+        checkpoint.save(tmp_path / name, replace(header, teacher={}), tensors)
+    before = small.tensors(tmp_path)
+    assert main([*words, "--resume"]) == 0
+    assert checkpoint.load(tmp_path / WEIGHTS)[0].teacher["model"] == "mod_cnn"
+    assert small.same(small.tensors(tmp_path), before)
 
 
 def test_what_cannot_teach_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.train import CHECKPOINT, WEIGHTS, TrainRecipe
 from tests import nets
 from tests.train import small
-from tests.train.test_train import stop_after
+from tests.train.stopping import stop_after
 
 ROOT = Path(edgecnn.__file__).parent.parent
 HALF = Pruning(Target.parse("macs:0.5"), steps=2)

@@ -28,7 +28,7 @@ from edgecnn.quantize.simulate import ActivationQuantizer, Affine, QuantizedConv
 from edgecnn.train import CHECKPOINT, WEIGHTS, TrainRecipe, train
 from tests import nets, own_nets
 from tests.train import small
-from tests.train.test_train import stop_after
+from tests.train.stopping import stop_after
 
 ALL = tuple(passes.PASSES)
 MODEL = "depthwise"

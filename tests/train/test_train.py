@@ -21,6 +21,7 @@ from edgecnn.evaluate import score_model
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, TrainRecipe, choose_device, train
 from tests.train import small
 from tests.train.small import QUICK
+from tests.train.stopping import stop_after
 
 
 class Watched:
@@ -40,21 +41,6 @@ class Watched:
 def curve(folder: Path) -> list[dict[str, str]]:
     with (folder / CURVE).open() as file:
         return list(csv.DictReader(file))
-
-
-def stop_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on a training ends by Ctrl-C in the epoch after so many."""
-    from edgecnn.train.epoch import Trainer
-
-    one_epoch = Trainer.one_epoch
-
-    def interrupted(self: Trainer, epoch: int, progress: Any) -> tuple[float, float]:
-        result = one_epoch(self, epoch, progress)
-        if epoch == epochs:
-            raise KeyboardInterrupt
-        return result
-
-    monkeypatch.setattr(Trainer, "one_epoch", interrupted)
 
 
 def test_a_run_leaves_weights_curve_and_checkpoint(tmp_path: Path) -> None:

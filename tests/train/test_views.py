@@ -15,9 +15,9 @@ from edgecnn.data.augment import Augmentation
 from edgecnn.data.mix import Mixing
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.train import WEIGHTS, TrainRecipe, train
-from edgecnn.train.epoch import Trainer
 from edgecnn.train.views import VARIABLE
 from tests.train import small
+from tests.train.stopping import stop_after
 
 RECIPE = replace(small.QUICK, epochs=5, augmentation=Augmentation(shift=1), distillation=0.5, views=2)
 IMAGES = len(small.dataset().train)
@@ -100,15 +100,8 @@ def test_kept_answers_teach_as_those_that_are_asked_for(tmp_path: Path) -> None:
 
 def test_a_training_goes_on_in_the_view_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = weights(tmp_path / "whole", RECIPE, Counting())
-    begun = Trainer.one_epoch
-
-    def stopped(self: Trainer, epoch: int, progress: object) -> tuple[float, float]:
-        if epoch == 3:
-            raise KeyboardInterrupt
-        return begun(self, epoch, progress)  # type: ignore[arg-type]
-
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "one_epoch", stopped)
+        stop_after(3, patch)
         with pytest.raises(KeyboardInterrupt):
             weights(tmp_path / "halves", RECIPE, Counting())
     assert weights(tmp_path / "halves", RECIPE, Counting(), resume=True) == whole

@@ -1,0 +1,51 @@
+"""The table of how far longer schedules come, and which runs are made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.ablations import length
+from benchmarks.committed import Results
+
+
+def row(epochs: int, seed: int, accuracy: float, teacher: str = "") -> dict[str, Any]:
+    return {
+        "model": "a", "teacher": teacher, "epochs": epochs, "seed": seed, "images": 5000, "accuracy": accuracy,
+        "train_accuracy": 0.5 + seed / 10, "seconds": 90.0,
+    }  # fmt: skip
+
+
+def test_a_length_is_one_line_and_what_it_brings_is_from_half_of_it_with_the_same_seed_and_teacher() -> None:
+    rows = [row(10, 1, 0.74), row(10, 0, 0.75), row(5, 0, 0.7), row(5, 1, 0.72), row(20, 1, 0.76), row(20, 2, 0.8)]
+    rows += [row(10, 0, 0.9, "big"), row(40, 0, 0.6)]
+    lines = [" ".join(line.split()) for line in length.text(rows).splitlines()[2:]]
+    assert lines == [
+        "a 5 2 71.00 (70.00 to 72.00) - 55.0 %",
+        "a 10 2 74.50 (74.00 to 75.00) +3.50 (+2.00 to +5.00) 55.0 %",
+        "a 20 2 78.00 (76.00 to 80.00) +2.00 (+2.00 to +2.00) 65.0 %",
+        "a 40 1 60.00 (60.00 to 60.00) - 50.0 %",
+        "a big 10 1 90.00 (90.00 to 90.00) - 50.0 %",
+    ]
+
+
+def test_the_shortest_is_run_first_and_with_a_teacher_only_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[tuple[int, int, Path | None]] = []
+
+    def run(_model: str, epochs: int, seed: int, weights: Path | None, _folder: Path) -> dict[str, Any]:
+        made.append((epochs, seed, weights))
+        return row(epochs, seed, 0.5, "" if weights is None else "big")
+
+    monkeypatch.setattr(length, "run", run)
+    monkeypatch.setattr(length, "RESULTS", Results(str(tmp_path / "none.json"), length.RESULTS.key, length.text))
+    words = ["--measure", "--model", "a", "--seed", "1", "--epochs", "10", "5"]
+    assert length.main(words) == 0
+    assert made == [(5, 1, None), (10, 1, None)]
+    assert "left out, since there is no --teacher" in capsys.readouterr().err
+    assert length.main([*words, "--teacher", "big.safetensors"]) == 0
+    big = Path("big.safetensors")
+    assert made[2:] == [(5, 1, None), (5, 1, big), (10, 1, None), (10, 1, big)]

@@ -1,0 +1,72 @@
+"""How the shipped weights are made again: what the table says, and that no header leaves a question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import reproduce
+from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
+from edgecnn.models import ModelArguments
+
+SHIPPED = sorted(checkpoint.shipped_folder().glob("*/*.safetensors"))
+
+
+def training(seconds: float) -> dict[str, Any]:
+    return {"device": "a CPU", "threads": 1, "processes": 1, "epochs": 3, "seconds": seconds}
+
+
+def write(folder: Path, name: str, recipe: dict[str, Any], **more: Any) -> None:
+    metrics = {"test_accuracy": 0.5, "static_w8a8_accuracy": 0.25}
+    header = Header("lenet", ModelArguments(), "d", ("a",), recipe, metrics, training(1800), f"make {name}", **more)
+    checkpoint.save(folder / "d" / f"{name}.safetensors", header, {"x": torch.zeros(1)})
+
+
+def rows(folder: Path) -> tuple[list[str], str]:
+    """The lines of the table below its head, and the sentence below them."""
+    *table, _, last = reproduce.text("d", reproduce.shipped("d", folder)).splitlines()
+    return table[2:], last
+
+
+def test_teachers_come_first_each_once_and_their_time_counts_once(tmp_path: Path) -> None:
+    first = {"recipe": {}, "metrics": {"test_accuracy": 0.75}, "training": training(3600), "command": "make it"}
+    second = {**first, "recipe": {"teacher": "1" * 64, "distillation": 0.5}, "command": "make it too", "teacher": first}
+    taught = {"teacher": "2" * 64, "distillation": 1.0}
+    write(tmp_path, "b", taught, teacher=second)
+    write(tmp_path, "c", taught | {"distillation": 0.9}, teacher=second)
+    table, last = rows(tmp_path)
+    assert table == [
+        "| teacher `11111111` | labels | 75.00 % | 3 | 60.0 min | `make it` |",
+        "| teacher `22222222` | labels, teacher `11111111` | 75.00 % | 3 | 60.0 min | `make it too` |",
+        "| `b` | teacher `22222222` | 50.00 % | 3 | 30.0 min | `make b` |",
+        "| `c` | labels, teacher `22222222` | 50.00 % | 3 | 30.0 min | `make c` |",
+    ]
+    assert last == "All of d, one after another: 3.0 hours on a CPU (1 thread)."
+
+
+def test_weights_for_quantization_come_last_and_count_by_their_file(tmp_path: Path) -> None:
+    write(tmp_path, "a.static_w8a8", {"distillation": 0.5}, quantization={"recipe_name": "static_w8a8"})
+    write(tmp_path, "b", {})
+    table, _ = rows(tmp_path)
+    assert table == [
+        "| `b` | labels | 50.00 % | 3 | 30.0 min | `make b` |",
+        "| `a.static_w8a8` | labels, float32 weights | 25.00 % | 3 | 30.0 min | `make a.static_w8a8` |",
+    ]
+
+
+def test_a_teacher_of_which_nothing_was_recorded_is_not_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"teacher": "3" * 64, "distillation": 0.5})
+    table, last = rows(tmp_path)
+    assert table[0] == "| teacher `33333333` | unknown | unknown | unknown | unknown | unknown |"
+    assert last == "All of d, one after another: unknown, since nothing is known of 1 teacher."
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(checkpoint.shipped_folder())))
+def test_what_ships_says_how_it_and_its_teacher_are_made(path: Path) -> None:
+    header, _ = checkpoint.load(path)
+    commands = [header.command, *(origin.get("command", "") for _, origin in reproduce.teachers(header))]
+    assert all(command.startswith("edgecnn ") and " /" not in command for command in commands)
