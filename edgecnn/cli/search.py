@@ -37,7 +37,7 @@ POLL = 0.5  # seconds between two looks at what workers did
 @image_option
 @broken_option
 @click.option("--trials", type=click.IntRange(1), default=60, show_default=True, help="In all, whoever tries them.")
-@click.option("--epochs", type=click.IntRange(1), default=9, show_default=True, help="Of a trial that is not stopped.")
+@click.option("--epochs", type=click.IntRange(2), default=9, show_default=True, help="Of a trial that is not stopped.")
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @click.option(
     "--validation", type=float, default=0.1, show_default=True, help="Share of the training images that judge."
@@ -85,8 +85,8 @@ def command(
 ) -> None:
     """Search for designs that are accurate for what they cost, and print those that no other beats.
 
-    Each is priced first, trained for a few epochs unless it costs too much, and judged, quantized, on held-out training
-    images. 'edgecnn train' takes a design as --model; the page and --json have the whole command.
+    Each is priced first, trained for a few epochs unless it costs too much, some are pruned, and judged, quantized, on
+    held-out training images. 'edgecnn train' takes a design as --model; the page and --json have the whole commands.
     """
     from edgecnn.data import registry
     from edgecnn.data.dataset import hold_out
@@ -139,7 +139,7 @@ def command(
         print_json(document(found, asked, more) | {"note": dataset.note, "storage": where, "page": str(folder / PAGE)})
     else:
         click.echo(text(searched(found, asked, more)))
-        click.echo(f"\n{state(found)}; how to train each in full: {folder / PAGE}")
+        click.echo(f"\n{state(found)}; how to make each in full: {folder / PAGE}")
 
 
 def _own_journal(path: Path, resume: bool, force: bool) -> None:
