@@ -34,6 +34,7 @@ class Monitor:
         self._more, self._say = more, say
         self._shown: tuple[object, ...] = ()
         self._front: tuple[Trained, ...] = ()
+        self._failed: set[int] = set()
 
     def look(self) -> Standing:
         """How far the search is now."""
@@ -49,6 +50,9 @@ class Monitor:
         if found.front != self._front:
             for line in text(shown).splitlines():
                 self._say(line)
+        for number in found.failed.keys() - self._failed:
+            self._say(f"trial {number} failed: {found.failed[number]}")
+        self._failed = set(found.failed)
         if self._shown or found.ended:
             self._say.passing(state(found))
         self._shown, self._front = now, found.front

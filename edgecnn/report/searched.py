@@ -15,6 +15,7 @@ from edgecnn.report.plots import Group, Plot
 from edgecnn.report.sheet import plotted, sheet
 from edgecnn.report.table import table
 
+NONE = "No trial was trained to the end."
 TITLES = {"bytes": "bytes of the static_w8a8 file", "macs": "multiply-accumulates", "latency": "latency"}
 NOTE = (
     "Accuracy of the quantized network on training images that were held out, after a short training: it ranks, and is "
@@ -50,7 +51,9 @@ class Searched:
 
 
 def text(searched: Searched) -> str:
-    """The front as a table for people."""
+    """The front as a table for people, or a line that says that there is none."""
+    if not searched.front:
+        return NONE
     names = _costs(searched)
     rows = [
         (str(each.number), percent(each.accuracy), *(_shown(name, each.costs[name]) for name in names), each.design)
@@ -67,7 +70,7 @@ def page(searched: Searched) -> str:
         parts += [tag("h3", "The front"), _table(searched), plotted(_plots(searched))]
         parts += [tag("h3", "To make one in full"), *(_commands(each) for each in searched.front)]
     else:
-        parts.append(tag("p", "No trial was trained to the end yet."))
+        parts.append(tag("p", NONE))
     return sheet(f"{searched.title}: {searched.state}", *parts, tag("h3", "What was asked for"), tag("dl", *facts))
 
 

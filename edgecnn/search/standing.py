@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from edgecnn.search.asked import Asked
 from edgecnn.search.objectives import COSTS, front, point
 from edgecnn.search.prices import COST
-from edgecnn.search.tryout import DEAR, DESIGN, END, FAILED, FLOAT, KEPT, RECIPE, STOPPED
+from edgecnn.search.tryout import DEAR, DESIGN, END, FAILED, FLOAT, KEPT, RECIPE, STOPPED, WHY
 
 TRAINED, RUNNING, LOST = "trained", "running", "lost"
 
@@ -39,7 +39,7 @@ class Standing:
 
     ``counts`` are trials by how they ended: TRAINED, STOPPED, DEAR, FAILED, RUNNING and LOST (and tried again).
 
-    ``seconds_left`` is None where that cannot be told.
+    ``seconds_left`` is None where that cannot be told; ``failed`` says why a trial FAILED, by its number.
     """
 
     front: tuple[Trained, ...]
@@ -47,6 +47,7 @@ class Standing:
     counts: Mapping[str, int]
     wanted: int
     seconds_left: float | None
+    failed: Mapping[int, str]
 
     @property
     def ended(self) -> int:
@@ -64,7 +65,8 @@ def standing(study: Study, asked: Asked, wanted: int) -> Standing:
     found = Counter(_kind(trial) for trial in trials)
     counts = {name: found[name] for name in (TRAINED, STOPPED, DEAR, FAILED, RUNNING, LOST)}
     first.sort(key=lambda each: -each.accuracy)
-    return Standing(tuple(first), beaten, counts, wanted, _seconds_left(trials, wanted))
+    failed = {trial.number: str(trial.user_attrs[WHY]) for trial in trials if trial.user_attrs.get(END) == FAILED}
+    return Standing(tuple(first), beaten, counts, wanted, _seconds_left(trials, wanted), failed)
 
 
 def _trained(trial: FrozenTrial) -> Trained:

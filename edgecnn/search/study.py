@@ -52,7 +52,7 @@ def open_study(where: str, asked: Asked) -> Study:
             study.set_user_attr(ASKED, there := asked.to_json())
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise UsageError(f"storage {where} cannot be used: {_first_line(error)}") from error
-    except (ValueError, KeyError, AssertionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise BadFileError(
             f"storage {where} holds no search that edgecnn can read ({_first_line(error)}); choose another --storage"
         ) from error

@@ -82,16 +82,20 @@ class Table:
             raise BadFileError(f"{path} has no {FEWEST} designs with times above 0; make it again")
         return found
 
+    def check_image(self, image: tuple[int, int, int]) -> None:
+        """Raise UsageError for images of another size."""
+        if image != self.image:
+            raise UsageError(
+                f"the table is for images of {'x'.join(map(str, self.image))}, the data set's are "
+                f"{'x'.join(map(str, image))}; make one for them with --build-table"
+            )
+
 
 class Lookup:
     """A clock that reads latency off a table."""
 
     def __init__(self, table: Table, files: Files) -> None:
-        if (*files.arguments.image_size, files.arguments.in_channels) != table.image:
-            raise UsageError(
-                f"the table is for images of {'x'.join(map(str, table.image))}, the data set has others; make one for "
-                "it with --build-table"
-            )
+        table.check_image((*files.arguments.image_size, files.arguments.in_channels))
         self._arguments = files.arguments
         self._shares = np.array([row.share for row in table.rows])
         self._features = np.array([features(files.network(row.design), files.arguments) for row in table.rows])
