@@ -66,7 +66,7 @@ def measure_on(target: str, say: Say) -> Measure:
     Raises UsageError for a board that does not answer, and where the emulator is missing.
     """
     if target.startswith(SSH):
-        _reach(target, say)
+        reach(target, say)
         return Timed(target, say)
     if target in (X86, AUTO):
         return Timed(LOCAL, say)
@@ -82,8 +82,11 @@ def _address(target: str) -> Address:
         raise UsageError(str(error).replace("--target", "--for")) from error
 
 
-def _reach(target: str, say: Say) -> None:
-    """Log in on a board once, since what is measured there takes minutes to make."""
+def reach(target: str, say: Say) -> None:
+    """Log in on a board once, since what is measured there takes minutes to make.
+
+    Raises UsageError for one that does not answer.
+    """
     from edgecnn.deploy.ssh.board import Board
     from edgecnn.deploy.ssh.connection import LinkError
 

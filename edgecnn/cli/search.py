@@ -12,7 +12,7 @@ import click
 from edgecnn.cli.options import broken_option, data_option, force_option, image_option, json_option, print_json
 from edgecnn.cli.progress import Progress
 from edgecnn.cli.search_text import Monitor, document, searched, state
-from edgecnn.cli.search_worker import FORMS, TABLE, TIMING, Job, check_target, run, timer
+from edgecnn.cli.search_worker import FORMS, TABLE, TIMING, Job, check_reach, check_target, run, timer
 from edgecnn.cli.targets import EMULATED
 from edgecnn.errors import BadFileError, CheckFailedError, UsageError
 from edgecnn.runtime.files import output_errors, refuse_existing
@@ -37,7 +37,7 @@ POLL = 0.5  # seconds between two looks at what workers did
 @image_option
 @broken_option
 @click.option("--trials", type=click.IntRange(1), default=60, show_default=True, help="In all, whoever tries them.")
-@click.option("--epochs", type=click.IntRange(1), default=9, show_default=True, help="Of a trial that is not stopped.")
+@click.option("--epochs", type=click.IntRange(2), default=9, show_default=True, help="Of a trial that is not stopped.")
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @click.option(
     "--validation", type=float, default=0.1, show_default=True, help="Share of the training images that judge."
@@ -85,8 +85,8 @@ def command(
 ) -> None:
     """Search for designs that are accurate for what they cost, and print those that no other beats.
 
-    Each is priced first, trained for a few epochs unless it costs too much, and judged, quantized, on held-out training
-    images. 'edgecnn train' takes a design as --model; the page and --json have the whole command.
+    Each is priced first, trained for a few epochs unless it costs too much, some are pruned, and judged, quantized, on
+    held-out training images. 'edgecnn train' takes a design as --model; the page and --json have the whole commands.
     """
     from edgecnn.data import registry
     from edgecnn.data.dataset import hold_out
@@ -109,6 +109,9 @@ def command(
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if dataset.note:
         click.secho(dataset.note, err=True, bold=True)
+    if asked.timed or build_table is not None:
+        with Progress() as say:
+            check_reach(asked.target, dataset, say)
     if build_table is not None:
         built = _build(asked, dataset, trials, build_table)
         if as_json:
@@ -117,7 +120,12 @@ def command(
             click.echo(f"{trials} designs on {asked.target}; a design that is not among them is foretold to "
                        f"{built['median_error']:.1%} (median); search with --target {TABLE}{build_table}")  # fmt: skip
         return
-    if len(hold_out(dataset.train, asked.validation, VALIDATION_SEED)[0]) < asked.batch_size:
+    fitted, judges = hold_out(dataset.train, asked.validation, VALIDATION_SEED)
+    if len(judges) == 0:
+        raise UsageError(
+            f"--validation {asked.validation} of {len(dataset.train)} training images is not one image; raise it"
+        )
+    if len(fitted) < asked.batch_size:
         raise UsageError(
             f"batch size {asked.batch_size} is more than the training images that --validation {asked.validation} "
             f"leaves of {len(dataset.train)}; lower it"
@@ -139,7 +147,7 @@ def command(
         print_json(document(found, asked, more) | {"note": dataset.note, "storage": where, "page": str(folder / PAGE)})
     else:
         click.echo(text(searched(found, asked, more)))
-        click.echo(f"\n{state(found)}; how to train each in full: {folder / PAGE}")
+        click.echo(f"\n{state(found)}; how to make each in full: {folder / PAGE}")
 
 
 def _own_journal(path: Path, resume: bool, force: bool) -> None:
@@ -175,6 +183,8 @@ def _all_trials(job: Job, study: Study, dataset: DataSet, workers: int, monitor:
             f"all workers ended after {found.ended} of {job.trials} trials ({said or 'they said nothing'}); see "
             f"{Path(job.folder).parent}/worker-*.log, and go on with --resume"
         )
+    if found.failed and len(found.failed) == found.ended:
+        raise CheckFailedError(f"all {found.ended} trials failed, the last because: {list(found.failed.values())[-1]}")
     if said:
         say(f"not every worker saw the end: {said}")
     return found

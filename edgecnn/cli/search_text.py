@@ -34,6 +34,7 @@ class Monitor:
         self._more, self._say = more, say
         self._shown: tuple[object, ...] = ()
         self._front: tuple[Trained, ...] = ()
+        self._failed: set[int] = set()
 
     def look(self) -> Standing:
         """How far the search is now."""
@@ -41,16 +42,20 @@ class Monitor:
         from edgecnn.search.standing import standing
 
         found = standing(self._study, self._asked, self._wanted)
-        if (found.trained, found.counts) == self._shown:
+        now = (found.front, found.beaten, found.counts)
+        if now == self._shown:
             return found
         shown = searched(found, self._asked, self._more)
         write_bytes(self._page, page(shown).encode())
         if found.front != self._front:
             for line in text(shown).splitlines():
                 self._say(line)
+        for number in found.failed.keys() - self._failed:
+            self._say(f"trial {number} failed: {found.failed[number]}")
+        self._failed = set(found.failed)
         if self._shown or found.ended:
             self._say.passing(state(found))
-        self._shown, self._front = (found.trained, found.counts), found.front
+        self._shown, self._front = now, found.front
         return found
 
     def tell(self) -> None:
@@ -71,10 +76,13 @@ def searched(found: Standing, asked: Asked, more: list[str]) -> Searched:
     from edgecnn.report.searched import Searched, Tried
     from edgecnn.search.asked import REFERENCE
 
-    tried = [
-        Tried(each.number, each.design, each.accuracy, each.costs, each.front, command(each, asked, more))
-        for each in found.trained
-    ]
+    front, beaten = (
+        [
+            Tried(each.number, _name(each), each.accuracy, each.costs, tuple(commands(each, asked, more).values()))
+            for each in trials
+        ]
+        for trials in (found.front, found.beaten)
+    )
     bounds = [f"{name} {most:,.6g}" for name, most in asked.bounds.items()]
     facts = [
         ("objectives", ", ".join(asked.objectives)),
@@ -84,24 +92,37 @@ def searched(found: Standing, asked: Asked, more: list[str]) -> Searched:
         ("bounds", ", ".join(bounds) or "none"),
         ("seed", str(asked.seed)),
     ]
-    return Searched(f"Search on {Path(asked.data).name}", state(found), facts, tried, REFERENCE)
+    return Searched(f"Search on {Path(asked.data).name}", state(found), facts, front, beaten, REFERENCE)
 
 
-def command(trained: Trained, asked: Asked, more: list[str]) -> str:
-    """The command that trains a design in full, with the settings it was found with."""
-    words = ["edgecnn", "train", "--model", trained.design, "--data", asked.data, *more]
-    words += ["--epochs", str(FULL_EPOCHS), "--batch-size", str(asked.batch_size)]
+def commands(trained: Trained, asked: Asked, more: list[str]) -> dict[str, str]:
+    """By verb, the commands that make a design in full, one after the other: 'train' with the settings it was found
+    with, and 'prune' where it was pruned."""
+    from edgecnn.train import WEIGHTS
+
+    about = ["--model", trained.design, "--data", asked.data, *more]
+    run = Path("runs") / f"{Path(asked.data).name}-trial-{trained.number}"
+    words = ["--epochs", str(FULL_EPOCHS), "--batch-size", str(asked.batch_size)]
     for name, value in trained.recipe.items():
         words += [f"--{name.replace('_', '-')}", f"{value:g}"]
-    return shlex.join(words)
+    found = {"train": shlex.join(["edgecnn", "train", *about, *words, "--out", str(run)])}
+    if trained.kept < 1:
+        words = ["--weights", str(run / WEIGHTS), "--target", f"macs:{trained.kept:g}", "--out", f"{run}-pruned"]
+        found["prune"] = shlex.join(["edgecnn", "prune", *about, *words])
+    return found
+
+
+def _name(trained: Trained) -> str:
+    return trained.design if trained.kept == 1 else f"{trained.design}, pruned to macs:{trained.kept:g}"
 
 
 def document(found: Standing, asked: Asked, more: list[str]) -> dict[str, Any]:
     """The search as JSON data."""
     front = [
         {
-            "trial": each.number, "design": each.design, "recipe": dict(each.recipe), "accuracy": each.accuracy,
-            "float_accuracy": each.float_accuracy, **each.costs, "train": command(each, asked, more),
+            "trial": each.number, "design": each.design, "kept": each.kept, "recipe": dict(each.recipe),
+            "accuracy": each.accuracy, "float_accuracy": each.float_accuracy, **each.costs,
+            "commands": commands(each, asked, more),
         }
         for each in found.front
     ]  # fmt: skip

@@ -88,6 +88,18 @@ def check_target(target: str) -> None:
         raise UsageError(f"--target '{target}' is no target (valid: {FORMS})")
 
 
+def check_reach(target: str, data: DataSet, say: Say) -> None:
+    """Raise UsageError for a board that does not answer, or for a table that is of images of another size."""
+    if target.startswith(SSH):
+        from edgecnn.cli.made_for import reach
+
+        reach(target, say)
+    elif target.startswith(TABLE):
+        from edgecnn.search.table import Table
+
+        Table.load(Path(target.removeprefix(TABLE))).check_image(data.image)
+
+
 def clock_of(asked: Asked, files: Files, folder: Path, say: Say) -> Clock:
     """What knows latencies on the target; workers that share ``folder`` measure one at a time."""
     from edgecnn.search.prices import Compared

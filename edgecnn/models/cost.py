@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -13,20 +15,31 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def macs(model: nn.Module, arguments: ModelArguments) -> int:
-    """Multiply-accumulates of all 2-d convolutions and linear layers for one image; all else is not counted.
+@dataclass(frozen=True)
+class LayerCost:
+    """A 2-d convolution or linear layer, and how many ``values`` it gives for one image."""
+
+    module: nn.Conv2d | nn.Linear
+    values: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return self.values * self.module.weight[0].numel()  # each value takes one filter
+
+
+def layer_costs(model: nn.Module, arguments: ModelArguments) -> list[LayerCost]:
+    """All 2-d convolutions and linear layers in the order they are used, one that is used twice twice.
 
     The model is run once, on zeros of the size that ``arguments`` tell.
     """
-    total = 0
+    found: list[LayerCost] = []
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        total += output[0].numel() * weight[0].numel()  # each output value takes one filter
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        found.append(LayerCost(module, output[0].numel()))
 
-    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [m.register_forward_hook(look) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     was_training = model.training
     image = torch.zeros(1, arguments.in_channels, *arguments.image_size)
     try:
@@ -36,4 +49,12 @@ def macs(model: nn.Module, arguments: ModelArguments) -> int:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return total
+    return found
+
+
+def macs(model: nn.Module, arguments: ModelArguments) -> int:
+    """Multiply-accumulates of all 2-d convolutions and linear layers for one image; all else is not counted.
+
+    The model is run once, on zeros of the size that ``arguments`` tell.
+    """
+    return sum(layer.macs for layer in layer_costs(model, arguments))

@@ -84,11 +84,13 @@ def prune(
     resume: bool = False,
     force: bool = False,
     command: str = "",
+    silent: bool = False,
 ) -> tuple[Header, Plan]:
     """Prune float ``model``, which has ``header``, and write weights, a plan and a run for each step into ``out``.
 
-    ``measure`` says what a network costs, for a target that only a file can tell; ``say`` hears of what is done. Gives
-    the header of the weights and the plan. The rest, and what is raised, is as in ``edgecnn.train.train``.
+    ``measure`` says what a network costs, for a target that only a file can tell; ``say`` hears of what is done, and a
+    ``silent`` run does not say how far its training is. Gives the header of the weights and the plan. The rest, and
+    what is raised, is as in ``edgecnn.train.train``.
     """
     _check_validation(header, data, recipe)
     work = _Work(model, header, data, pruning, recipe, out)
@@ -98,7 +100,7 @@ def prune(
     for number, sizes in enumerate(found.steps, 1):
         say(f"step {number} of {pruning.steps}: {work.shape.macs(sizes) / work.shape.macs(work.shape.whole):.1%} of "
             "the MACs")  # fmt: skip
-        network, last = work.step(number, sizes, network, device, resume, command)
+        network, last = work.step(number, sizes, network, device, resume, command, silent)
         seconds += last.training["seconds"]
     training = last.training | {"seconds": round(seconds, 1), "epochs": recipe.epochs * pruning.steps}
     done = replace(last, training=training)
@@ -150,7 +152,7 @@ class _Work:
         return found
 
     def step(
-        self, number: int, sizes: plan.Sizes, before: nn.Module, device: str, resume: bool, command: str
+        self, number: int, sizes: plan.Sizes, before: nn.Module, device: str, resume: bool, command: str, silent: bool
     ) -> tuple[nn.Module, Header]:
         """The network after a step, which is made, gone on with, or there already."""
         folder = self.out / f"step-{number}"
@@ -163,7 +165,7 @@ class _Work:
         if resume and (folder / WEIGHTS).exists():
             check_same_settings(folder, checkpoint.load(folder / WEIGHTS)[0].recipe, start.recipe)
         else:
-            task = Task(start, build, teacher=self.model)
+            task = Task(start, build, teacher=self.model, silent=silent)
             go_on = resume and (folder / CHECKPOINT).exists()
             if self.recipe.compile:
                 torch.compiler.reset()  # it counts every network's layers, and after some stops compiling

@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
+from edgecnn.models.cost import layer_costs
 from edgecnn.models.widths import Widths, widths_of
 from edgecnn.prune.groups import Group, narrower
 from edgecnn.prune.target import BYTES
@@ -78,27 +78,16 @@ def shape_of(model: nn.Module, arguments: ModelArguments, groups: list[Group]) -
     """The shape of a model that has these groups. It is run once, on zeros."""
     names = {module: name for name, module in model.named_modules()}
     widths, layers, fixed = widths_of(model), dict[str, Layer](), 0
-
-    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal fixed
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        if names[module] not in widths:
-            fixed += output[0].numel() * weight[0].numel()
-            return
+    for each in layer_costs(model, arguments):
+        module, name = each.module, names[each.module]
+        if name not in widths:
+            fixed += each.macs
+            continue
         depthwise = isinstance(module, nn.Conv2d) and module.groups > 1
-        pairs = weight.shape[0] * (1 if depthwise else weight.shape[1])
-        name, positions = names[module], output[0].numel() // weight.shape[0]
+        pairs = module.weight.shape[0] * (1 if depthwise else module.weight.shape[1])
+        positions = each.values // module.weight.shape[0]
         before = layers[name].positions if name in layers else 0  # used more than once
-        layers[name] = Layer(name, weight.numel() // pairs, before + positions, depthwise)
-
-    hooks = [each.register_forward_hook(look) for each in names if isinstance(each, nn.Conv2d | nn.Linear)]
-    try:
-        with torch.no_grad():
-            model(torch.zeros(1, arguments.in_channels, *arguments.image_size))
-    finally:
-        for hook in hooks:
-            hook.remove()
+        layers[name] = Layer(name, module.weight.numel() // pairs, before + positions, depthwise)
     return Shape(widths, tuple(groups), tuple(layers.values()), fixed)
 
 

@@ -15,6 +15,7 @@ from edgecnn.report.plots import Group, Plot
 from edgecnn.report.sheet import plotted, sheet
 from edgecnn.report.table import table
 
+NONE = "No trial was trained to the end."
 TITLES = {"bytes": "bytes of the static_w8a8 file", "macs": "multiply-accumulates", "latency": "latency"}
 NOTE = (
     "Accuracy of the quantized network on training images that were held out, after a short training: it ranks, and is "
@@ -25,34 +26,34 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial that was trained to the end: ``costs`` by their names, and the ``command`` that trains it in full."""
+    """A trial that was trained to the end: ``costs`` by their names, and the ``commands`` that make it in full."""
 
     number: int
     design: str
     accuracy: float
     costs: Mapping[str, float]
-    front: bool
-    command: str
+    commands: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Searched:
-    """A search as far as it has come; ``facts`` are names and what is said of them, ``reference`` latency's 1."""
+    """A search as far as it has come: trials on the ``front``, the most accurate first, and those ``beaten``.
+
+    ``facts`` are names and what is said of them, ``reference`` is what latency is a share of.
+    """
 
     title: str
     state: str
     facts: Sequence[tuple[str, str]]
-    tried: Sequence[Tried]
+    front: Sequence[Tried]
+    beaten: Sequence[Tried]
     reference: str
-
-    @property
-    def front(self) -> list[Tried]:
-        """The most accurate first."""
-        return sorted((each for each in self.tried if each.front), key=lambda each: -each.accuracy)
 
 
 def text(searched: Searched) -> str:
-    """The front as a table for people."""
+    """The front as a table for people, or a line that says that there is none."""
+    if not searched.front:
+        return NONE
     names = _costs(searched)
     rows = [
         (str(each.number), percent(each.accuracy), *(_shown(name, each.costs[name]) for name in names), each.design)
@@ -65,16 +66,16 @@ def page(searched: Searched) -> str:
     """The HTML document."""
     facts = [join(tag("dt", name), tag("dd", said)) for name, said in searched.facts]
     parts = [tag("h1", searched.title), tag("p", searched.state, class_="note")]
-    if searched.tried:
+    if searched.front:
         parts += [tag("h3", "The front"), _table(searched), plotted(_plots(searched))]
-        parts += [tag("h3", "To train one in full"), *(_command(each) for each in searched.front)]
+        parts += [tag("h3", "To make one in full"), *(_commands(each) for each in searched.front)]
     else:
-        parts.append(tag("p", "No trial was trained to the end yet."))
+        parts.append(tag("p", NONE))
     return sheet(f"{searched.title}: {searched.state}", *parts, tag("h3", "What was asked for"), tag("dl", *facts))
 
 
 def _costs(searched: Searched) -> list[str]:
-    return [name for name in TITLES if all(name in each.costs for each in searched.tried)]
+    return [name for name in TITLES if all(name in each.costs for each in (*searched.front, *searched.beaten))]
 
 
 def _shown(name: str, value: float) -> str:
@@ -111,12 +112,13 @@ def _scatter(searched: Searched, name: str, width: float) -> Markup:
         "bytes": lambda value: brief(size(round(value))), "macs": lambda value: brief(counted(value)), "latency": tick,
     }  # fmt: skip
     title = f"{TITLES[name]}, as a share of {searched.reference}'s" if name == "latency" else TITLES[name]
-    ringed = front([(each.costs[name], each.accuracy) for each in searched.tried])
+    drawn = [(each, 0, f"#{each.number}") for each in searched.front] + [(each, 1, "") for each in searched.beaten]
+    ringed = front([(each.costs[name], each.accuracy) for each, _, _ in drawn])
     points = [
-        Point(each.costs[name], 100 * each.accuracy, None, None, _label(each), _label(each),
+        Point(each.costs[name], 100 * each.accuracy, None, None, label, label,
               f"#{each.number} {each.design}: {percent(each.accuracy)}, {_shown(name, each.costs[name])} {name}",
-              0 if each.front else 1, on_ring, False)
-        for each, on_ring in zip(searched.tried, ringed, strict=True)
+              series, on_ring, False)
+        for (each, series, label), on_ring in zip(drawn, ringed, strict=True)
     ]  # fmt: skip
     told = f"{len(points)} trials. On the Pareto front: {'; '.join(each.told for each in points if each.front)}."
     heading = Heading(f"Accuracy against {name}", searched.state, told)
@@ -124,9 +126,6 @@ def _scatter(searched: Searched, name: str, width: float) -> Markup:
     return scatter(heading, points, series, title, "accuracy on held-out images, %", show[name], tick, width)
 
 
-def _label(tried: Tried) -> str:
-    return f"#{tried.number}" if tried.front else ""
-
-
-def _command(tried: Tried) -> Markup:
-    return join(tag("p", f"#{tried.number}, {percent(tried.accuracy)}:"), tag("pre", tag("code", tried.command)))
+def _commands(tried: Tried) -> Markup:
+    lines = "\n".join(tried.commands)
+    return join(tag("p", f"#{tried.number}, {percent(tried.accuracy)}:"), tag("pre", tag("code", lines)))

@@ -14,6 +14,7 @@ from edgecnn.search.space import digest
 from edgecnn.train import TrainRecipe
 
 WARM_UP = 0.2  # of a short training; the recipe's two epochs could be all of it
+FEWEST_EPOCHS = 2
 REFERENCE = "resnet8"  # whose file, with fresh weights, each latency is held against
 
 
@@ -41,6 +42,11 @@ class Asked:
         for name, most in self.bounds.items():
             if not 0 < most < math.inf:
                 raise UsageError(f"--max-{name} is {most:g}, but must be above 0")
+        if self.epochs < FEWEST_EPOCHS:
+            raise UsageError(
+                f"epochs is {self.epochs}, but a trial that is pruned needs one before that and one after; give "
+                f"{FEWEST_EPOCHS} or more"
+            )
         if not 0 < self.validation < 1:
             raise UsageError(
                 f"validation is {self.validation}, but a search chooses on held-out training images: give a fraction "

@@ -1,4 +1,4 @@
-"""What a design costs, before it is trained: all of it depends on shapes alone."""
+"""What a network costs: all of it depends on shapes alone, and is known before training."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import nn
 from edgecnn import models
 from edgecnn.checkpoint import Header
 from edgecnn.data.dataset import DataSet
+from edgecnn.errors import CheckFailedError, EdgeCNNError, UsageError
 from edgecnn.export.drafts import make
 from edgecnn.export.source import Source
 from edgecnn.export.weigh import ORDER, times_of
@@ -30,6 +31,10 @@ IMAGES = 32  # that calibrate a file with fresh weights; its ranges are of no ma
 COST = "cost"  # the latency in the target's own unit: microseconds or instructions
 
 
+class TargetError(EdgeCNNError):
+    """The target times nothing, which is the fault of no network."""
+
+
 @dataclass(frozen=True)
 class Latency:
     """``share`` of what REFERENCE's file takes, and ``cost`` in the unit of the target."""
@@ -42,20 +47,26 @@ class Clock(Protocol):
     """Knows the latency of networks on a target."""
 
     def latency(self, network: nn.Module, file: Path) -> Latency:
-        """That of a network, which ``file`` is of. Raises CheckFailedError where it cannot be had."""
+        """That of a network, which ``file`` is of. Raises CheckFailedError where it cannot be had, TargetError."""
         ...
 
 
 class Prices:
-    """Costs of designs on images like those of ``data``; files lie in ``folder``."""
+    """Costs of networks on images like those of ``data``; files lie in ``folder``."""
 
     def __init__(self, asked: Asked, data: DataSet, clock: Clock | None, folder: Path) -> None:
         self._asked, self._clock, self._folder = asked, clock, folder
         self._files = Files(data, folder)
 
-    def of(self, design: Design) -> Iterator[tuple[str, float]]:
-        """Names and costs, the cheapest to find out first; latency is followed by COST, its own unit's figure."""
-        network = self._files.network(str(design))
+    def fresh(self, design: Design) -> nn.Module:
+        """The design's network with fresh weights."""
+        return self._files.network(str(design))
+
+    def of(self, network: nn.Module) -> Iterator[tuple[str, float]]:
+        """Names and costs, the cheapest to find out first; latency is followed by COST, its own unit's figure.
+
+        Raises CheckFailedError for a network that has no file or whose file cannot be timed, TargetError.
+        """
         yield MACS, cost.macs(network, self._files.arguments)
         if not self._asked.needs_file:
             return
@@ -101,7 +112,13 @@ class Compared:
         """As measured now."""
         reference = self._reference
         with _held(self._lock):
-            whole, other = times_of(self._timer.screen([reference, file]))
+            try:
+                rows = self._timer.screen([reference, file])
+            except (UsageError, CheckFailedError) as error:
+                raise TargetError(str(error)) from error
+        if isinstance(rows[0], str):
+            raise TargetError(f"{REFERENCE}'s file could not be timed: {rows[0]}")
+        whole, other = times_of(rows)
         return Latency(other / whole, other)
 
     @cached_property

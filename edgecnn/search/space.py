@@ -1,4 +1,5 @@
-"""What is searched, as one table: width, depth, kernel, resolution and expansion of a design, and how it is trained.
+"""What is searched, as one table: width, depth, kernel, resolution and expansion of a design, what share of its
+multiply-accumulates is kept when it is pruned (1: it is not), and how it is trained.
 
 The form is that of ``models.edge``: dense convolutions where images are large, inverted bottlenecks where they are
 small. Where the stem or a stage has stride 2 is where the resolution falls.
@@ -10,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from optuna import Trial
 
 from edgecnn.models.design import Design, Stage
@@ -21,7 +23,16 @@ Value = int | float | str
 class Choice:
     """One of a few values that have no order."""
 
-    values: tuple[int, ...] | tuple[str, ...]
+    values: tuple[Value, ...]
+
+    def draw(self, trial: Trial, name: str) -> Value:
+        """The trial's."""
+        drawn: Value = trial.suggest_categorical(name, self.values)
+        return drawn
+
+    def any(self, random: np.random.Generator) -> Value:
+        """Any of them, as likely as each other."""
+        return self.values[int(random.integers(len(self.values)))]
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,14 @@ class Whole:
     high: int
     step: int = 1
 
+    def draw(self, trial: Trial, name: str) -> Value:
+        """The trial's."""
+        return trial.suggest_int(name, self.low, self.high, step=self.step)
+
+    def any(self, random: np.random.Generator) -> Value:
+        """Any of them, as likely as each other."""
+        return int(self.low + self.step * random.integers((self.high - self.low) // self.step + 1))
+
 
 @dataclass(frozen=True)
 class Real:
@@ -40,6 +59,16 @@ class Real:
     low: float
     high: float
     log: bool = False
+
+    def draw(self, trial: Trial, name: str) -> Value:
+        """The trial's."""
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def any(self, random: np.random.Generator) -> Value:
+        """Any of them, as likely as ``draw`` has it."""
+        if self.log:
+            return float(np.exp(random.uniform(np.log(self.low), np.log(self.high))))
+        return float(random.uniform(self.low, self.high))
 
 
 SPACE: dict[str, Choice | Whole | Real] = {
@@ -57,6 +86,7 @@ SPACE: dict[str, Choice | Whole | Real] = {
     "late_expansion": Whole(2, 6),
     "late_kernel": Choice((3, 5)),
     "late_depth": Whole(1, 4),
+    "kept": Choice((1.0, 0.7, 0.5)),
     "learning_rate": Real(0.02, 0.4, log=True),
     "weight_decay": Real(1e-4, 2e-3, log=True),
     "label_smoothing": Real(0.0, 0.2),
@@ -67,15 +97,17 @@ DIGITS = 3  # of a training setting that count; the command to train in full rep
 
 @dataclass(frozen=True)
 class Candidate:
-    """A design, and the settings of ``TrainRecipe`` it is trained with."""
+    """A design, the share of its multiply-accumulates that pruning keeps, and the settings of ``TrainRecipe`` it is
+    trained with."""
 
     design: Design
+    kept: float
     recipe: Mapping[str, float]
 
     @classmethod
     def draw(cls, trial: Trial) -> Candidate:
         """The candidate of a trial."""
-        return cls.of({name: _value(trial, name) for name in SPACE})
+        return cls.of({name: each.draw(trial, name) for name, each in SPACE.items()})
 
     @classmethod
     def of(cls, values: Mapping[str, Value]) -> Candidate:
@@ -93,20 +125,10 @@ class Candidate:
                 for name, stride in (("middle", 1), ("late", 2))
             ),
         )  # fmt: skip
-        return cls(Design(stages), {name: float(f"{values[name]:.{DIGITS}g}") for name in RECIPE})
+        recipe = {name: float(f"{values[name]:.{DIGITS}g}") for name in RECIPE}
+        return cls(Design(stages), float(values["kept"]), recipe)
 
 
 def digest() -> str:
     """What tells two spaces apart."""
     return hashlib.sha256(repr(SPACE).encode()).hexdigest()[:12]
-
-
-def _value(trial: Trial, name: str) -> Value:
-    match SPACE[name]:
-        case Choice(values):
-            drawn: Value = trial.suggest_categorical(name, values)
-            return drawn
-        case Whole(low, high, step):
-            return trial.suggest_int(name, low, high, step=step)
-        case Real(low, high, log):
-            return trial.suggest_float(name, low, high, log=log)

@@ -12,45 +12,47 @@ from optuna.trial import FrozenTrial, TrialState
 from edgecnn.search.asked import Asked
 from edgecnn.search.objectives import COSTS, front, point
 from edgecnn.search.prices import COST
-from edgecnn.search.tryout import DEAR, DESIGN, END, FAILED, FLOAT, RECIPE, STOPPED
+from edgecnn.search.tryout import DEAR, DESIGN, END, FAILED, FLOAT, KEPT, RECIPE, STOPPED, WHY
 
 TRAINED, RUNNING, LOST = "trained", "running", "lost"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trial that was trained to the end. ``accuracy`` is quantized, both are of held-out training images."""
+    """A trial that was trained to the end. ``accuracy`` is quantized, both are of held-out training images.
+
+    ``kept`` is the share of multiply-accumulates that pruning left, 1 for a design that was not pruned.
+    """
 
     number: int
     design: str
+    kept: float
     recipe: Mapping[str, float]
     accuracy: float
     float_accuracy: float
     costs: Mapping[str, float]
-    front: bool
 
 
 @dataclass(frozen=True)
 class Standing:
-    """``counts`` are trials by how they ended: TRAINED, STOPPED, DEAR, FAILED, RUNNING and LOST (and tried again).
+    """``front`` are the trained that no other beats in all objectives, the most accurate first, ``beaten`` the others.
 
-    ``seconds_left`` is None where that cannot be told.
+    ``counts`` are trials by how they ended: TRAINED, STOPPED, DEAR, FAILED, RUNNING and LOST (and tried again).
+
+    ``seconds_left`` is None where that cannot be told; ``failed`` says why a trial FAILED, by its number.
     """
 
-    trained: tuple[Trained, ...]
+    front: tuple[Trained, ...]
+    beaten: tuple[Trained, ...]
     counts: Mapping[str, int]
     wanted: int
     seconds_left: float | None
+    failed: Mapping[int, str]
 
     @property
     def ended(self) -> int:
         """Trials that need no more work."""
         return sum(self.counts[name] for name in (TRAINED, STOPPED, DEAR, FAILED))
-
-    @property
-    def front(self) -> tuple[Trained, ...]:
-        """Those that no other beats in all objectives, the most accurate first."""
-        return tuple(sorted((each for each in self.trained if each.front), key=lambda each: -each.accuracy))
 
 
 def standing(study: Study, asked: Asked, wanted: int) -> Standing:
@@ -58,18 +60,20 @@ def standing(study: Study, asked: Asked, wanted: int) -> Standing:
     trials = study.get_trials(deepcopy=False)
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     fronts = front([point(trial.values[0], trial.values[1:]) for trial in done])
-    trained = tuple(_trained(trial, on_front) for trial, on_front in zip(done, fronts, strict=True))
+    first = [_trained(trial) for trial, on_front in zip(done, fronts, strict=True) if on_front]
+    beaten = tuple(_trained(trial) for trial, on_front in zip(done, fronts, strict=True) if not on_front)
     found = Counter(_kind(trial) for trial in trials)
     counts = {name: found[name] for name in (TRAINED, STOPPED, DEAR, FAILED, RUNNING, LOST)}
-    return Standing(trained, counts, wanted, _seconds_left(trials, wanted))
+    first.sort(key=lambda each: -each.accuracy)
+    failed = {trial.number: str(trial.user_attrs[WHY]) for trial in trials if trial.user_attrs.get(END) == FAILED}
+    return Standing(tuple(first), beaten, counts, wanted, _seconds_left(trials, wanted), failed)
 
 
-def _trained(trial: FrozenTrial, on_front: bool) -> Trained:
+def _trained(trial: FrozenTrial) -> Trained:
     attributes = trial.user_attrs
     costs = {name: attributes[name] for name in (*COSTS, COST) if name in attributes}
-    return Trained(
-        trial.number, attributes[DESIGN], attributes[RECIPE], trial.values[0], attributes[FLOAT], costs, on_front
-    )
+    design, kept, recipe = attributes[DESIGN], attributes[KEPT], attributes[RECIPE]
+    return Trained(trial.number, design, kept, recipe, trial.values[0], attributes[FLOAT], costs)
 
 
 def _kind(trial: FrozenTrial) -> str:

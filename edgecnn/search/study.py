@@ -6,7 +6,6 @@ Neither is unpickled: a journal file holds JSON, and so do the databases' column
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 from pathlib import Path
@@ -53,7 +52,7 @@ def open_study(where: str, asked: Asked) -> Study:
             study.set_user_attr(ASKED, there := asked.to_json())
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise UsageError(f"storage {where} cannot be used: {_first_line(error)}") from error
-    except (ValueError, KeyError, AssertionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise BadFileError(
             f"storage {where} holds no search that edgecnn can read ({_first_line(error)}); choose another --storage"
         ) from error
@@ -142,12 +141,3 @@ def _first_line(error: Exception) -> str:
     """What an error says, in short; a driver's error stands behind that of the storage."""
     said = str(error.__cause__ or error)
     return next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)[:300]
-
-
-def is_journal(path: Path) -> bool:
-    """Whether a file's first line is one of a journal."""
-    with path.open("rb") as file:
-        try:
-            return "op_code" in json.loads(file.readline())
-        except ValueError:
-            return False

@@ -9,22 +9,23 @@ of its parts is what tables of operators rest on, as in B. Wu et al., "FBNet" (2
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 from sklearn.linear_model import LinearRegression
-from torch import Tensor, nn
+from torch import nn
 
 from edgecnn.errors import BadFileError, UsageError
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, cost
+from edgecnn.models.design import Design
 from edgecnn.runtime.files import write_bytes
 from edgecnn.search.asked import REFERENCE
 from edgecnn.search.prices import Compared, Files, Latency
-from edgecnn.search.space import SPACE, Candidate, Choice, Real, Value, Whole
+from edgecnn.search.space import SPACE, Candidate
 
 FORMAT = 1
 KINDS = ("dense", "pointwise", "depthwise", "linear")
@@ -61,31 +62,40 @@ class Table:
             value = dict(json.loads(path.read_text("utf-8")))
             if value.pop("edgecnn_latency_table") != FORMAT:
                 raise ValueError("another format")
-            rows = tuple(Row(str(row["design"]), float(row["share"]), float(row["cost"])) for row in value["rows"])
+            rows = tuple(
+                # As what it is read as: any other name of a model may be code.
+                Row(str(Design.parse(row["design"])), float(row["share"]), float(row["cost"]))
+                for row in value["rows"]
+            )
             height, width, channels = map(int, value["image"])
             found = cls(
                 str(value["target"]), str(value["unit"]), (height, width, channels), int(value["classes"]), rows
             )
         except OSError as error:
             raise BadFileError(f"cannot read table {path}: {error.strerror}; make one with --build-table") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
             raise BadFileError(
                 f"{path} is no table that 'edgecnn search --build-table' wrote ({error!r}); make it again"
             ) from error
-        if len(found.rows) < FEWEST or not all(row.share > 0 and row.cost > 0 for row in found.rows):
+        times = [each for row in found.rows for each in (row.share, row.cost)]
+        if len(found.rows) < FEWEST or not all(0 < each < math.inf for each in times):
             raise BadFileError(f"{path} has no {FEWEST} designs with times above 0; make it again")
         return found
+
+    def check_image(self, image: tuple[int, int, int]) -> None:
+        """Raise UsageError for images of another size."""
+        if image != self.image:
+            raise UsageError(
+                f"the table is for images of {'x'.join(map(str, self.image))}, the data set's are "
+                f"{'x'.join(map(str, image))}; make one for them with --build-table"
+            )
 
 
 class Lookup:
     """A clock that reads latency off a table."""
 
     def __init__(self, table: Table, files: Files) -> None:
-        if (*files.arguments.image_size, files.arguments.in_channels) != table.image:
-            raise UsageError(
-                f"the table is for images of {'x'.join(map(str, table.image))}, the data set has others; make one for "
-                "it with --build-table"
-            )
+        table.check_image((*files.arguments.image_size, files.arguments.in_channels))
         self._arguments = files.arguments
         self._shares = np.array([row.share for row in table.rows])
         self._features = np.array([features(files.network(row.design), files.arguments) for row in table.rows])
@@ -118,28 +128,15 @@ def _prices(features_of_all: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 def features(network: nn.Module, arguments: ModelArguments) -> list[float]:
     """For each of KINDS: multiply-accumulates, values given, and layers. The network is run once, on zeros."""
-    found = {kind: [0.0, 0.0, 0.0] for kind in KINDS}
-
-    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        for place, value in enumerate((output[0].numel() * weight[0].numel(), output[0].numel(), 1)):
-            found[_kind(module)][place] += value
-
-    hooks = [each.register_forward_hook(look) for each in network.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
-    try:
-        with torch.no_grad():
-            network(torch.zeros(1, arguments.in_channels, *arguments.image_size))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [value for kind in KINDS for value in found[kind]]
+    found = {kind: np.zeros(3) for kind in KINDS}
+    for layer in cost.layer_costs(network, arguments):
+        found[_kind(layer.module)] += (layer.macs, layer.values, 1)
+    return [float(value) for kind in KINDS for value in found[kind]]
 
 
-def _kind(module: nn.Module) -> str:
+def _kind(module: nn.Conv2d | nn.Linear) -> str:
     if isinstance(module, nn.Linear):
         return "linear"
-    assert isinstance(module, nn.Conv2d)
     if module.groups > 1:
         return "depthwise"
     return "pointwise" if module.kernel_size == (1, 1) else "dense"
@@ -167,16 +164,6 @@ def _designs(count: int, seed: int) -> Sequence[str]:
     random = np.random.default_rng(seed)
     found: dict[str, None] = {}
     while len(found) < count:
-        values = {name: _any_value(name, random) for name in SPACE}
+        values = {name: each.any(random) for name, each in SPACE.items()}
         found[str(Candidate.of(values).design)] = None
     return list(found)
-
-
-def _any_value(name: str, random: np.random.Generator) -> Value:
-    match SPACE[name]:
-        case Choice(values):
-            return values[int(random.integers(len(values)))]
-        case Whole(low, high, step):
-            return int(low + step * random.integers((high - low) // step + 1))
-        case Real(low, high):
-            return float(random.uniform(low, high))

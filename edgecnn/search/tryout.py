@@ -13,12 +13,13 @@ import optuna
 import torch
 from optuna.study import Study
 from optuna.trial import TrialState
-from torch import fx, nn
+from torch import nn
 
-from edgecnn import models
+from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.data.dataset import DataSet, Memory, hold_out
 from edgecnn.errors import CheckFailedError, OutputError, UsageError
+from edgecnn.evaluate import score_model
 from edgecnn.export.drafts import rewrites_of, simulation
 from edgecnn.export.source import VALIDATION_SEED, Source
 from edgecnn.export.weigh import ORDER
@@ -27,12 +28,13 @@ from edgecnn.search.asked import Asked
 from edgecnn.search.halving import rungs, stops
 from edgecnn.search.objectives import COSTS, Point, point
 from edgecnn.search.prices import Prices
+from edgecnn.search.pruned import epochs_after, foretold, pruned
 from edgecnn.search.space import Candidate
-from edgecnn.train import Task, choose_device, run
+from edgecnn.train import WEIGHTS, Task, choose_device, run
 
 CALIBRATION_IMAGES = 512  # as quantize has it
 # A trial's attributes, besides its costs by their names.
-DESIGN, RECIPE, END, WHY, FLOAT = "design", "recipe", "end", "why", "float_accuracy"
+DESIGN, KEPT, RECIPE, END, WHY, FLOAT = "design", "kept", "recipe", "end", "why", "float_accuracy"
 # How a trial without values ended.
 STOPPED, DEAR, FAILED = "stopped", "dear", "failed"
 
@@ -46,8 +48,12 @@ class Outcome:
     why: str = ""
 
 
-class StoppedError(Exception):
-    """Training was ended at a rung."""
+class EndedError(Exception):
+    """A trial was ended, STOPPED at a rung or too DEAR."""
+
+    def __init__(self, end: str, why: str) -> None:
+        super().__init__(why)
+        self.end = end
 
 
 class Tryout:
@@ -57,43 +63,67 @@ class Tryout:
         self._asked, self._prices, self._folder, self._device = asked, prices, folder, device
         nothing = Memory(np.zeros((0, *data.image), np.uint8), np.zeros(0, np.int64))
         self._data = replace(data, test=nothing)
-        fitted, _ = hold_out(data.train, asked.validation, VALIDATION_SEED)
+        fitted, self._judges = hold_out(data.train, asked.validation, VALIDATION_SEED)
         self._calibrating = replace(self._data, train=fitted)
+        height, width, channels = data.image
+        self._arguments = ModelArguments(len(data.classes), channels, (height, width))
 
     def __call__(self, study: Study, trial: optuna.Trial) -> Outcome:
-        """Try it, and write down on the trial what it is, what it costs and what came of it."""
+        """Try it, and write down on the trial what it is, what it costs and what came of it.
+
+        Raises TargetError and OutputError, which are no trial's fault.
+        """
         candidate = Candidate.draw(trial)
         trial.set_user_attr(DESIGN, str(candidate.design))
+        trial.set_user_attr(KEPT, candidate.kept)
         trial.set_user_attr(RECIPE, dict(candidate.recipe))
-        costs: dict[str, float] = {}
         try:
-            for name, value in self._prices.of(candidate.design):
-                costs[name] = value
-                trial.set_user_attr(name, value)
-                most = self._asked.bounds.get(name, math.inf)
-                if most < math.inf:
-                    trial.set_constraint(name, value / most - 1)
-                if value > most:
-                    return Outcome(None, DEAR, f"{name} {value:,.4g} is more than {most:,.4g}")
-            accuracy = self._trained(study, trial, candidate, costs)
-        except StoppedError as stopped:
-            return Outcome(None, STOPPED, str(stopped))
+            network = self._prices.fresh(candidate.design)
+            if candidate.kept < 1:
+                network = foretold(network, self._arguments, self._data, candidate.kept)
+            costs = self._priced(trial, network)
+            with tempfile.TemporaryDirectory(prefix="trial-", dir=self._folder) as folder:
+                network, header = self._trained(study, trial, candidate, costs, Path(folder))
+                if candidate.kept < 1:
+                    recipe = self._asked.training(candidate.recipe, self._data.mirrorable)
+                    network, header = pruned(
+                        network, header, self._data, candidate.kept, recipe, Path(folder) / "pruned", self._device
+                    )
+                    costs = self._priced(trial, network)
+            trial.set_user_attr(FLOAT, header.metrics["validation_accuracy"])
+            return Outcome((self._quantized_accuracy(network, header), *self._costs(costs)))
+        except EndedError as ended:
+            return Outcome(None, ended.end, str(ended))
         except OutputError:
             raise
         except (UsageError, CheckFailedError) as error:  # a loss that is not finite, a file that cannot be timed
             return Outcome(None, FAILED, str(error))
-        return Outcome((accuracy, *self._costs(costs)))
+
+    def _priced(self, trial: optuna.Trial, network: nn.Module) -> dict[str, float]:
+        """All costs. Raises EndedError for one above its bound."""
+        costs: dict[str, float] = {}
+        for name, value in self._prices.of(network):
+            costs[name] = value
+            trial.set_user_attr(name, value)
+            most = self._asked.bounds.get(name, math.inf)
+            if most < math.inf and name not in trial.constraints:
+                trial.set_constraint(name, value / most - 1)
+            if value > most:
+                raise EndedError(DEAR, f"{name} {value:,.4g} is more than {most:,.4g}")
+        return costs
 
     def _costs(self, costs: Mapping[str, float]) -> tuple[float, ...]:
         return tuple(costs[name] for name in COSTS if name in self._asked.objectives)
 
-    def _trained(self, study: Study, trial: optuna.Trial, candidate: Candidate, costs: Mapping[str, float]) -> float:
-        """Accuracy on the held-out images, quantized. Raises StoppedError."""
-        data, looks = self._data, rungs(self._asked.epochs)
-        height, width, channels = data.image
-        arguments = ModelArguments(len(data.classes), channels, (height, width))
-        recipe = self._asked.training(candidate.recipe, data.mirrorable)
-        header = Header(str(candidate.design), arguments, data.name, data.classes, recipe.to_json())
+    def _trained(
+        self, study: Study, trial: optuna.Trial, candidate: Candidate, costs: Mapping[str, float], folder: Path
+    ) -> tuple[nn.Module, Header]:
+        """The network as it is before any cut. Raises EndedError."""
+        looks, design = rungs(self._asked.epochs), str(candidate.design)
+        recipe = self._asked.training(candidate.recipe, self._data.mirrorable)
+        if candidate.kept < 1:
+            recipe = replace(recipe, epochs=recipe.epochs - epochs_after(recipe.epochs))
+        header = Header(design, self._arguments, self._data.name, self._data.classes, recipe.to_json())
 
         def look(row: Mapping[str, float]) -> None:
             epoch, accuracy = int(row["epoch"]), row["validation_accuracy"]
@@ -103,21 +133,21 @@ class Tryout:
                 others = _at(study, epoch)
                 trial.set_user_attr(_rung(epoch), list(own))
                 if stops(own, others):
-                    raise StoppedError(f"stopped after {epoch} of {recipe.epochs} epochs: {accuracy:.2%} for its costs")
+                    why = f"stopped after {epoch} of {self._asked.epochs} epochs: {accuracy:.2%} for its costs"
+                    raise EndedError(STOPPED, why)
 
-        def quantized(model: nn.Module) -> fx.GraphModule:
-            network = models.create(header.model, arguments).eval()
-            network.load_state_dict(model.state_dict())
-            source = Source(network, header, self._calibrating, CALIBRATION_IMAGES)
-            return simulation(source, rewrites_of(ORDER, source), ORDER.recipe).to(choose_device(self._device))
-
-        task = Task(header, lambda: models.create(header.model, arguments), after_epoch=look, finish=quantized,
-                    silent=True)  # fmt: skip
+        task = Task(header, lambda: models.create(design, self._arguments), after_epoch=look, silent=True)
         if recipe.compile:
             torch.compiler.reset()  # it counts every network's layers, and after some stops compiling
-        with tempfile.TemporaryDirectory(prefix="trial-", dir=self._folder) as folder:
-            done = run(task, data, recipe, Path(folder), device=self._device, resume=False, force=True)
-        return done.metrics["validation_accuracy"]
+        run(task, self._data, recipe, folder, device=self._device, resume=False, force=True)
+        return checkpoint.load_model(folder / WEIGHTS, design)
+
+    def _quantized_accuracy(self, network: nn.Module, header: Header) -> float:
+        """On the held-out images."""
+        device = choose_device(self._device)
+        source = Source(network, header, self._calibrating, CALIBRATION_IMAGES)
+        graph = simulation(source, rewrites_of(ORDER, source), ORDER.recipe).to(device)
+        return score_model(graph, self._judges, device).accuracy
 
 
 def _rung(epoch: int) -> str:

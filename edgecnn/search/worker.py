@@ -12,6 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from edgecnn.errors import EdgeCNNError
 from edgecnn.search.lost import BEAT, BEATS, WORKER, Watch, give_back, own_name
 from edgecnn.search.tryout import END, WHY, Outcome
 
@@ -62,7 +63,8 @@ def _one(study: Study, trial: optuna.Trial, tryout: Try) -> None:
         with _beating(trial):
             outcome = tryout(study, trial)
     except BaseException as error:
-        give_back(study, _frozen(study, trial), blame=not isinstance(error, KeyboardInterrupt))
+        # What ends a worker and is known to us, such as a board that is gone, is no fault of the candidate.
+        give_back(study, _frozen(study, trial), blame=not isinstance(error, KeyboardInterrupt | EdgeCNNError))
         raise
     try:
         if outcome.values is None:
