@@ -43,5 +43,6 @@ def learned(model: str, recipe: TrainRecipe, weights: Path | None, folder: Path,
 
 
 def spread(values: Sequence[float], sign: str = "") -> str:
-    """Mean, lowest and highest; with '+' as ``sign`` they are changes."""
-    return f"{statistics.mean(values):{sign}.2f} ({min(values):{sign}.2f} to {max(values):{sign}.2f})"
+    """Mean, lowest and highest, or the one value there is; with '+' as ``sign`` they are changes."""
+    ends = f" ({min(values):{sign}.2f} to {max(values):{sign}.2f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{sign}.2f}{ends}"

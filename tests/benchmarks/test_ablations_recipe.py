@@ -25,8 +25,8 @@ def test_a_variant_is_one_line_and_its_changes_are_from_the_same_seeds() -> None
     assert lines == [
         "a as it is 12 2 74.00 (72.00 to 76.00) +0.00 (+0.00 to +0.00) 55.0 %",
         "a cutmix 1 12 2 74.50 (74.00 to 75.00) +0.50 (-1.00 to +2.00) 55.0 %",
-        "a AdamW 12 1 70.00 (70.00 to 70.00) - 70.0 %",
-        "a teacher big 12 1 77.00 (77.00 to 77.00) +1.00 (+1.00 to +1.00) 50.0 %",
+        "a AdamW 12 1 70.00 - 70.0 %",
+        "a teacher big 12 1 77.00 +1.00 50.0 %",
     ]
 
 
