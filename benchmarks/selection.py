@@ -10,14 +10,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgecnn import checkpoint
 from edgecnn.report.table import table
+from edgecnn.train.recipe import completed
 
 COMMITTED = Path(__file__).parent / "results" / "selection.json"
-HEADERS = ("model", "epochs", "learning rate", "label smoothing", "shift", "precision", "validation accuracy")
+HEADERS = (
+    "model",
+    "epochs",
+    "learning rate",
+    "label smoothing",
+    "shift",
+    "precision",
+    "besides",
+    "validation accuracy",
+)
 
 
 def row(folder: Path) -> dict[str, Any]:
@@ -31,10 +42,20 @@ def row(folder: Path) -> dict[str, Any]:
         "label_smoothing": recipe["label_smoothing"],
         "shift": recipe["augmentation"]["shift"],
         "precision": recipe["precision"],
+        "besides": _besides(completed(recipe)),
         "validation_accuracy": header.metrics["validation_accuracy"],
         "validation_images": header.metrics["validation_images"],
         "command": header.command,
     }
+
+
+def _besides(recipe: Mapping[str, Any]) -> str:
+    """What else a run has of which the table has no column."""
+    settings = {
+        "teacher": recipe["distillation"], "views": recipe["views"], "mixup": recipe["mixing"]["mixup"],
+        "cutout": recipe["augmentation"]["cutout"],
+    }  # fmt: skip
+    return ", ".join(f"{name} {value:g}" for name, value in settings.items() if value)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -48,11 +69,12 @@ def main(words: list[str] | None = None) -> int:
     cells = [
         (
             each["model"], str(each["epochs"]), f"{each['learning_rate']:g}", f"{each['label_smoothing']:g}",
-            str(each["shift"]), each["precision"], f"{100 * each['validation_accuracy']:.2f} %",
+            str(each["shift"]), each["precision"], each.get("besides", ""),
+            f"{100 * each['validation_accuracy']:.2f} %",
         )
         for each in json.loads(COMMITTED.read_text())
     ]  # fmt: skip
-    print(table(HEADERS, cells, "lrrrrlr"))
+    print(table(HEADERS, cells, "lrrrrllr"))
     return 0
 
 
