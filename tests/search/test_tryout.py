@@ -73,9 +73,7 @@ def test_a_bound_is_held_against_what_is_left_of_a_design(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("small_space")
 def test_a_bound_holds_after_pruning_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     foretold = pruned.foretold
-    monkeypatch.setattr(
-        tryout, "foretold", lambda network, arguments, data, kept: foretold(network, arguments, data, 0.3)
-    )
+    monkeypatch.setattr(tryout, "foretold", lambda net, arguments, data, kept: foretold(net, arguments, data, 0.3))
     bound = {"macs": 0.35 * macs_of(str(Candidate.of(DRAWN | {"kept": 0.5}).design))}
     outcome, known = tried(tmp_path, 0.5, bound)
     assert outcome.end == DEAR
