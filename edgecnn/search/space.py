@@ -27,7 +27,8 @@ class Choice:
 
     def draw(self, trial: Trial, name: str) -> Value:
         """The trial's."""
-        drawn: Value = trial.suggest_categorical(name, self.values)
+        drawn = trial.suggest_categorical(name, self.values)
+        assert drawn is not None
         return drawn
 
     def any(self, random: np.random.Generator) -> Value:

@@ -48,18 +48,18 @@ def work(
                 return
             wait()
             continue
-        begun = study.ask()
-        if _surplus(study, begun, trials):
-            begun.set_user_attr(END, SURPLUS)
-            study.tell(begun, state=TrialState.FAIL)
-            continue
-        _one(study, begun, tryout)
-        told()
+        if _one(study, study.ask(), trials, tryout):
+            told()
 
 
-def _one(study: Study, trial: optuna.Trial, tryout: Try) -> None:
-    trial.set_user_attr(WORKER, own_name())
+def _one(study: Study, trial: optuna.Trial, trials: int, tryout: Try) -> bool:
+    """Try one that was begun; False where it was one too many."""
     try:
+        trial.set_user_attr(WORKER, own_name())
+        if _surplus(study, trial, trials):
+            trial.set_user_attr(END, SURPLUS)
+            study.tell(trial, state=TrialState.FAIL)
+            return False
         with _beating(trial):
             outcome = tryout(study, trial)
     except BaseException as error:
@@ -77,6 +77,7 @@ def _one(study: Study, trial: optuna.Trial, tryout: Try) -> None:
         # It was taken for lost, as on a computer that slept, and is tried again: another's result will count.
         if _frozen(study, trial).state == TrialState.RUNNING:
             raise
+    return True
 
 
 def _frozen(study: Study, trial: optuna.Trial) -> FrozenTrial:

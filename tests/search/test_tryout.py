@@ -17,13 +17,13 @@ from edgecnn.search import pruned, space, tryout
 from edgecnn.search.asked import Asked
 from edgecnn.search.halving import rungs
 from edgecnn.search.prices import Prices
-from edgecnn.search.space import SPACE, Candidate, Choice, Real, Whole
+from edgecnn.search.space import SPACE, Candidate, Choice, Real, Value, Whole
 from edgecnn.search.study import open_study
 from edgecnn.search.tryout import DEAR, DESIGN, KEPT, Outcome, Tryout
 from tests.search.small import small_space as small_space
 from tests.train import small
 
-DRAWN = {
+DRAWN: dict[str, Value] = {
     "stem_channels": 8, "stem_kernel": 3, "stem_stride": 2, "early_kind": "c", "early_channels": 16, "early_depth": 1,
     "middle_channels": 16, "middle_expansion": 3, "middle_kernel": 3, "middle_depth": 1, "late_channels": 24,
     "late_expansion": 3, "late_kernel": 3, "late_depth": 1, "learning_rate": 0.1, "weight_decay": 5e-4,
@@ -73,7 +73,7 @@ def test_a_bound_is_held_against_what_is_left_of_a_design(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("small_space")
 def test_a_bound_holds_after_pruning_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     foretold = pruned.foretold
-    monkeypatch.setattr(tryout, "foretold", lambda network, *rest: foretold(network, *rest[:2], 0.3))
+    monkeypatch.setattr(tryout, "foretold", lambda net, arguments, data, kept: foretold(net, arguments, data, 0.3))
     bound = {"macs": 0.35 * macs_of(str(Candidate.of(DRAWN | {"kept": 0.5}).design))}
     outcome, known = tried(tmp_path, 0.5, bound)
     assert outcome.end == DEAR
