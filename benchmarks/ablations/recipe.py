@@ -75,12 +75,13 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations.recipe", description="Variants of training.")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/ablations-recipe"))
     parser.add_argument("--model", nargs="+", default=["mod_cnn"])
-    parser.add_argument("--variant", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--variant", nargs="+", default=ORDER, choices=VARIANTS)
     parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--teacher", type=Path, metavar="FILE", dest="weights", help="weights to learn from")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
-        for model, seed, variant in itertools.product(options.model, options.seed, options.variant):
+        variants = [each for each in options.variant if each not in GONE]
+        for model, seed, variant in itertools.product(options.model, options.seed, variants):
             taught = "distillation" in VARIANTS[variant]
             if taught and options.weights is None:
                 print(f"{model}, {variant}, seed {seed}: left out, since there is no --teacher", file=sys.stderr)

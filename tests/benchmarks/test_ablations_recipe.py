@@ -57,8 +57,18 @@ def test_each_variant_changes_one_thing_of_the_recipe() -> None:
     assert all(len(names) == 1 for names in changed[1:]) and not changed[0]
 
 
-def test_what_was_taken_out_is_shown_and_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    assert recipe.main([]) == 0
+def test_what_was_taken_out_is_shown_and_not_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+
+    def run(model: str, variant: str, seed: int, weights: Path | None, folder: Path) -> dict[str, Any]:
+        made.append(variant)
+        return row(variant, seed, 0.5)
+
+    monkeypatch.setattr(recipe, "run", run)
+    assert recipe.main(["--measure", "--seed", "0", "--teacher", "big.safetensors"]) == 0
+    assert made == list(recipe.VARIANTS)
     shown = capsys.readouterr().out
     assert all(f"mod_cnn  {variant} " in shown for variant in recipe.GONE)
     with pytest.raises(SystemExit, match="2"):
