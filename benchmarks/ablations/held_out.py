@@ -22,7 +22,7 @@ SEEDS = (0, 1, 2)
 def learned(model: str, recipe: TrainRecipe, weights: Path | None, folder: Path, *names: str) -> Row:
     """Train below ``folder``, or go on with it; ``weights`` are the teacher's, if it has one, ``names`` the run's own.
 
-    Accuracies are shares: that of the images held out, and that of the last epoch's augmented and mixed images.
+    Accuracies are shares: that of the images held out, and that of the last epoch's augmented images.
     ``seconds`` is what training took.
     """
     data = registry.load("cifar10")

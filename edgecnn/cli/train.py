@@ -54,9 +54,6 @@ DISTILLATION = 0.5
 @click.option("--shift", type=click.IntRange(0), default=4, show_default=True, help="Random shift in pixels.")
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
 @click.option("--cutout", type=click.IntRange(0), default=0, show_default=True, help="Side of the hidden square.")
-@click.option("--operations", type=click.IntRange(0), default=0, show_default=True, help="Random changes of an image.")
-@click.option("--mixup", type=float, default=0.0, show_default=True, help="Blend pairs of images: Beta's alpha.")
-@click.option("--cutmix", type=float, default=0.0, show_default=True, help="Cut images into others: Beta's alpha.")
 @click.option("--precision", default="auto", show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model first: faster in long runs.")
 @click.option("--validation", type=float, default=0.0, show_default=True, help="Fraction held out; test is not used.")
@@ -82,9 +79,6 @@ def command(
     flip: bool | None,
     shift: int,
     cutout: int,
-    operations: int,
-    mixup: float,
-    cutmix: float,
     precision: str,
     compiled: bool,
     device: str,
@@ -101,7 +95,6 @@ def command(
     from edgecnn.cli.sources import normalization_from
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
-    from edgecnn.data.mix import Mixing
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
     from edgecnn.train.distill import load_teacher
 
@@ -117,8 +110,8 @@ def command(
         precision = "bfloat16" if choose_device(device).type == "cuda" else "float32"
     # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.
     recipe = TrainRecipe(
-        augmentation=Augmentation(shift, flip is not False, cutout, operations), mixing=Mixing(mixup, cutmix),
-        precision=precision, compile=compiled, distillation=distillation, **settings,
+        augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled,
+        distillation=distillation, **settings,
     )  # fmt: skip
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if flip is None:

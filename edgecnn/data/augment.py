@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from edgecnn.data.operations import operate
 from edgecnn.errors import UsageError
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET
 
@@ -21,21 +20,19 @@ GREY = INPUT_OFFSET  # what padding and cutout fill with: exactly zero after nor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training batch, in this order: shift, flip, operations, cut out.
+    """What is done to a training batch, in this order: shift, flip, cut out.
 
     ``shift``: images move by up to this many pixels each way (a crop after padding). ``flip``: mirrored left to
     right, each with probability 1/2. ``cutout``: side of a grey square at a random centre, in pixels, 0 for none.
-    ``operations``: how many of ``edgecnn.data.operations`` each image undergoes, 0 for none.
     """
 
     shift: int = 4
     flip: bool = True
     cutout: int = 0
-    operations: int = 0
 
     def __post_init__(self) -> None:
-        if self.shift < 0 or self.cutout < 0 or self.operations < 0:
-            raise UsageError(f"{self}: shift and cutout (pixels) and operations (a count) cannot be negative")
+        if self.shift < 0 or self.cutout < 0:
+            raise UsageError(f"{self}: shift and cutout (pixels) cannot be negative")
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Augment uint8 [n, height, width, channels]; the same generator state gives the same images."""
@@ -43,8 +40,6 @@ class Augmentation:
             images = shift(images, self.shift, generator)
         if self.flip:
             images = flip(images, generator)
-        if self.operations:
-            images = operate(images, self.operations, generator)
         if self.cutout:
             images = cutout(images, self.cutout, generator)
         return images
@@ -85,16 +80,11 @@ def cutout(images: Tensor, side: int, generator: Generator) -> Tensor:
     count, height, width, _ = images.shape
     top = draw(count, height, images, generator) - side // 2
     left = draw(count, width, images, generator) - side // 2
-    return images.masked_fill(rectangles(images, top, left, top + side, left + side), GREY)
-
-
-def rectangles(images: Tensor, top: Tensor, left: Tensor, bottom: Tensor, right: Tensor) -> Tensor:
-    """bool [n, height, width, 1]: where in each image its rectangle is; edges int64 [n], the last two without."""
-    y = torch.arange(images.shape[1], device=images.device)
-    x = torch.arange(images.shape[2], device=images.device)
-    inside_y = (y >= top[:, None]) & (y < bottom[:, None])
-    inside_x = (x >= left[:, None]) & (x < right[:, None])
-    return inside_y[:, :, None, None] & inside_x[:, None, :, None]
+    y = torch.arange(height, device=images.device)
+    x = torch.arange(width, device=images.device)
+    hidden_y = (y >= top[:, None]) & (y < top[:, None] + side)
+    hidden_x = (x >= left[:, None]) & (x < left[:, None] + side)
+    return images.masked_fill(hidden_y[:, :, None, None] & hidden_x[:, None, :, None], GREY)
 
 
 def to_input(images: Tensor) -> Tensor:

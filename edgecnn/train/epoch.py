@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from edgecnn.data.augment import to_input
 from edgecnn.errors import UsageError
-from edgecnn.train.batch import Batch
 from edgecnn.train.distill import divergence
 from edgecnn.train.optimize import learning_rate
 from edgecnn.train.processes import Processes
@@ -23,7 +23,7 @@ from edgecnn.train.progress import Progress
 from edgecnn.train.randomness import DROPOUT, ORDER, seed
 from edgecnn.train.recipe import TrainRecipe
 from edgecnn.train.state import State
-from edgecnn.train.views import Source
+from edgecnn.train.views import Batch, Source
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Trainer:
             batch = self.source.batch(chosen)
             logits, loss = self._step(batch)
             total_loss += loss * len(chosen)
-            total_correct += batch.correct(logits)
+            total_correct += (logits.argmax(1) == batch.labels).sum()
             seen += len(chosen)
             progress.batch(total_loss, total_correct, seen)
         self.processes.agree(self.state.buffers())
@@ -98,7 +98,7 @@ class Trainer:
         seen = to_input(batch.images)
         with torch.autocast(seen.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             logits = self.runner(seen)
-            loss = batch.loss(logits.float(), recipe.label_smoothing)
+            loss = cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.label_smoothing)
             advice = batch.advice
             if advice is None and self.teacher is not None:
                 with torch.no_grad():

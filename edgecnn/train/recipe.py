@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgecnn.data.augment import Augmentation
-from edgecnn.data.mix import Mixing
 from edgecnn.errors import UnknownNameError, UsageError
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bfloat16")
+
+# Settings that brought nothing (benchmarks/ablations/recipe.py) and were taken out, at what stood for none of them:
+# trainings recorded them, and those that went without are still gone on from.
+GONE: dict[str, dict[str, float]] = {"augmentation": {"operations": 0}, "mixing": {"mixup": 0.0, "cutmix": 0.0}}
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,6 @@ class TrainRecipe:
     warmup_epochs: float = 2.0
     average: float = 0.998
     augmentation: Augmentation = Augmentation()
-    mixing: Mixing = Mixing()
     precision: str = "float32"
     compile: bool = False
     validation: float = 0.0
@@ -81,17 +83,20 @@ def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:
     """What a training that goes on from weights takes over from their ``settings``, as a weights file records them.
 
     Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
-    ``mirrorable``. They are not mixed: mixing pays in trainings that are long, and those that go on are short.
+    ``mirrorable``. What is ``GONE`` is left out, whatever it was.
     """
-    known = settings.get("augmentation")
-    augmentation = Augmentation(flip=mirrorable) if known is None else Augmentation(**known)
-    return {"augmentation": augmentation, "label_smoothing": settings.get("label_smoothing", 0.0)}
+    known = settings.get("augmentation", {"flip": mirrorable})
+    augmentation = {name: value for name, value in known.items() if name not in GONE["augmentation"]}
+    return {"augmentation": Augmentation(**augmentation), "label_smoothing": settings.get("label_smoothing", 0.0)}
 
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded ``settings`` with those that did not exist when they were recorded: each at its default, as it was."""
+    """Recorded ``settings`` with those that did not exist when they were recorded, each at what it was without saying.
+
+    That goes for those that are ``GONE`` as well.
+    """
     whole = TrainRecipe().to_json()
-    for name, value in settings.items():
-        default = whole.get(name)
+    for name, value in (*GONE.items(), *settings.items()):
+        default = whole.get(name, {})
         whole[name] = default | value if isinstance(default, dict) and isinstance(value, dict) else value
     return whole

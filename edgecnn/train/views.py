@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,15 +24,26 @@ from edgecnn.data.augment import to_input
 from edgecnn.errors import BadFileError
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.places import cache_folder
-from edgecnn.train.batch import Batch, make_batch
 from edgecnn.train.processes import Processes
 from edgecnn.train.randomness import AUGMENT, VIEW, seed
 from edgecnn.train.recipe import TrainRecipe
 
 VARIABLE = "EDGECNN_CACHE"
-CHUNK = 1000  # images that are augmented, mixed with each other and shown to the teacher at once
+CHUNK = 1000  # images that are augmented and shown to the teacher at once
 _ADVICE = "logits"
-_FORMAT = 1  # of what is augmented and asked how; goes up when a view of the same settings becomes another
+_FORMAT = 2  # of what is augmented and asked how; goes up when a view of the same settings becomes another
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Augmented ``images`` uint8 [n, height, width, channels] and ``labels`` int64 [n].
+
+    ``advice`` are a teacher's logits [n, classes] where it was asked before.
+    """
+
+    images: Tensor
+    labels: Tensor
+    advice: Tensor | None = None
 
 
 class Source(Protocol):
@@ -60,10 +71,10 @@ class Fresh:
         self._generator.manual_seed(seed(self.recipe.seed, epoch, AUGMENT + self.rank))
 
     def batch(self, chosen: Tensor) -> Batch:
-        """Augments and mixes the images now."""
+        """Augments the images now."""
         # index_select copies whole images; indexing with [] goes byte by byte and takes 15 times as long.
         images, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
-        return make_batch(images, labels, self.recipe, self._generator)
+        return Batch(self.recipe.augmentation(images, self._generator), labels)
 
 
 class Views:
@@ -84,21 +95,21 @@ class Views:
         """Makes the epoch's view, and reads or asks what the teacher says of it. Raises BadFileError, OutputError."""
         number = epoch % self._recipe.views
         if number != self._number:
-            self._number, self._view = number, self._made(number)
+            self._number, (self._view, self._advice) = number, self._made(number)
 
     def batch(self, chosen: Tensor) -> Batch:
         """Takes the images out of the view."""
-        return self._view.at(chosen)
+        return Batch(*(each.index_select(0, chosen) for each in (self._view, self._labels, self._advice)))
 
-    def _made(self, number: int) -> Batch:
+    def _made(self, number: int) -> tuple[Tensor, Tensor]:
+        """The images of a view, as they were augmented, and the teacher's logits float16 [n, classes]."""
         generator = Generator().manual_seed(seed(self._recipe.seed, number, VIEW))
-        pieces = zip(self._images.split(CHUNK), self._labels.split(CHUNK), strict=True)
-        view = Batch.joined([make_batch(*piece, self._recipe, generator) for piece in pieces])
+        view = torch.cat([self._recipe.augmentation(chunk, generator) for chunk in self._images.split(CHUNK)])
         path = self._folder / f"{number}.safetensors"
         if self._processes.first and not path.exists():
-            write_bytes(path, tensors_to_bytes({_ADVICE: self._ask(view.images).half().cpu()}))
+            write_bytes(path, tensors_to_bytes({_ADVICE: self._ask(view).half().cpu()}))
         self._processes.wait()
-        return replace(view, advice=self._read(path).to(view.images.device))
+        return view, self._read(path).to(view.device)
 
     def _ask(self, images: Tensor) -> Tensor:
         precision = self._recipe.precision == "bfloat16"
@@ -117,7 +128,7 @@ class Views:
     def _key(self) -> str:
         """Hex SHA-256 of all that the answers depend on but the number of the view."""
         recipe = self._recipe.to_json()
-        asked = {name: recipe[name] for name in ("augmentation", "mixing", "precision", "seed")}
+        asked = {name: recipe[name] for name in ("augmentation", "precision", "seed")}
         found = hashlib.sha256(json.dumps([_FORMAT, CHUNK, asked, digest(self._teacher)], sort_keys=True).encode())
         found.update(self._images.cpu().numpy().tobytes())
         return found.hexdigest()

@@ -63,15 +63,11 @@ def test_json_is_one_document_on_standard_output(tmp_path: Path, capfd: pytest.C
 
 def test_the_recorded_command_gives_the_same_weights(tmp_path: Path) -> None:
     words = ["--no-flip", "--seed", "3", "--optimizer", "adamw", "--learning-rate", "0.003"]
-    words += ["--operations", "2", "--mixup", "0.2", "--cutmix", "1"]
     assert main([*WORDS, *words, "--out", str(tmp_path / "one"), "--force"]) == 0
-    header = checkpoint.load(tmp_path / "one" / WEIGHTS)[0]
-    command = header.command
-    assert header.recipe["mixing"] == {"mixup": 0.2, "cutmix": 1.0}
-    assert header.recipe["augmentation"]["operations"] == 2
+    command = checkpoint.load(tmp_path / "one" / WEIGHTS)[0].command
     assert command == (
         "edgecnn train --model lenet --data digits --epochs 1 --batch-size 64 --optimizer adamw --learning-rate 0.003 "
-        "--no-flip --operations 2 --mixup 0.2 --cutmix 1.0 --seed 3 --device cpu"
+        "--no-flip --seed 3 --device cpu"
     )
     assert main([*shlex.split(command)[1:], "--out", str(tmp_path / "two")]) == 0
     assert small.same(small.tensors(tmp_path / "one"), small.tensors(tmp_path / "two"))
@@ -111,9 +107,6 @@ def test_auto_says_which_data_it_took_and_records_it(
         (["--label-smoothing", "1"], "label smoothing is 1.0, but must be 0 or more, below 1"),
         (["--average", "1"], "average is 1.0, but must be a decay: 0 or more, below 1"),
         (["--shift", "-1"], "'--shift': -1 is not in the range x>=0."),
-        (["--operations", "-1"], "'--operations': -1 is not in the range x>=0."),
-        (["--mixup", "-1"], "mixup is -1.0, but must be the alpha of a Beta distribution: 0 to 100"),
-        (["--cutmix", "nan"], "cutmix is nan, but must be the alpha of a Beta distribution: 0 to 100"),
         (["--validation", "1"], "validation is 1.0, but must be a fraction of the training images"),
         (["--seed", "-1"], "seed is -1, but must be 0 or more"),
         (["--resume"], "nothing to resume: "),

@@ -94,10 +94,9 @@ def test_cutout_greys_a_square_clipped_at_the_border_and_nothing_else(side: int,
         flip,
         lambda images, generator: cutout(images, 3, generator),
         Augmentation(shift=2, flip=True, cutout=2),
-        Augmentation(shift=2, flip=True, cutout=2, operations=2),
         Augmentation(shift=0, flip=False, cutout=0),
     ],
-    ids=["shift", "flip", "cutout", "all", "operations", "nothing"],
+    ids=["shift", "flip", "cutout", "all", "nothing"],
 )
 def test_uint8_in_and_out_the_input_untouched_and_the_generator_alone_decides(
     augment: Callable[[Tensor, Generator], Tensor],
@@ -127,8 +126,8 @@ def test_the_numbers_drawn_stay_those_that_recorded_commands_drew() -> None:
     assert (result.flatten(1).long() * weights).sum(1).tolist() == [18868, 19781, 24924, 36848, 39701, 42584]
 
 
-@pytest.mark.parametrize("settings", [{"shift": -1}, {"cutout": -2}, {"operations": -1}])
-def test_pixels_and_counts_cannot_be_negative(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("settings", [{"shift": -1}, {"cutout": -2}])
+def test_pixels_cannot_be_negative(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="cannot be negative"):
         Augmentation(**settings)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from edgecnn import models
 from edgecnn.checkpoint import Header
+from edgecnn.data.augment import Augmentation, shift, to_input
 from edgecnn.errors import UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.models import ModelArguments
@@ -58,6 +60,26 @@ def test_the_share_of_the_teacher_decides_who_is_believed(tmp_path: Path) -> Non
     assert (taught == (labels + 1) % 3).mean() > 0.9
     ignored = trained(tmp_path / "none", RECIPE, Turned())
     assert (ignored == labels).mean() > 0.9
+
+
+def test_the_teacher_sees_what_the_pupil_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Tensor] = []
+
+    def remembered(augmentation: Augmentation, images: Tensor, generator: Generator) -> Tensor:
+        made.append(shift(images, augmentation.shift, generator))
+        return made[-1]
+
+    class Watching(Turned):
+        asked: ClassVar[list[Tensor]] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.asked.append(x)
+            return super().forward(x)
+
+    monkeypatch.setattr(Augmentation, "__call__", remembered)
+    trained(tmp_path, replace(RECIPE, epochs=1, distillation=0.5), Watching())
+    assert len(made) == len(Watching.asked) == 3
+    assert all(asked.equal(to_input(images)) for asked, images in zip(Watching.asked, made, strict=True))
 
 
 def test_a_teacher_that_is_missing_is_asked_for(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgecnn import checkpoint
 from edgecnn.data.augment import Augmentation
-from edgecnn.data.mix import Mixing
 from edgecnn.errors import UsageError
 from edgecnn.train import TrainRecipe
 from edgecnn.train.recipe import as_before, completed
@@ -39,25 +40,55 @@ def test_an_unknown_choice_names_the_nearest(setting: str, value: Any, nearest: 
 
 
 def test_every_setting_is_recorded_as_json() -> None:
-    augmentation = Augmentation(shift=2, flip=False, cutout=6, operations=1)
-    recorded = TrainRecipe(augmentation=augmentation, mixing=Mixing(cutmix=0.5), seed=5).to_json()
+    augmentation = Augmentation(shift=2, flip=False, cutout=6)
+    recorded = TrainRecipe(augmentation=augmentation, seed=5).to_json()
     assert set(recorded) == {field.name for field in fields(TrainRecipe)}
-    assert recorded["augmentation"] == {"shift": 2, "flip": False, "cutout": 6, "operations": 1}
-    assert recorded["mixing"] == {"mixup": 0.0, "cutmix": 0.5}
+    assert recorded["augmentation"] == {"shift": 2, "flip": False, "cutout": 6}
     assert json.loads(json.dumps(recorded)) == recorded
 
 
 def test_settings_that_are_newer_than_what_recorded_the_others_count_as_their_defaults() -> None:
     new = TrainRecipe(epochs=7, augmentation=Augmentation(shift=2, flip=False, cutout=6), seed=5).to_json()
-    old = {name: value for name, value in new.items() if name not in ("mixing", "distillation")}
-    old |= {"augmentation": {"shift": 2, "flip": False, "cutout": 6}, "teacher": "abc"}
-    assert completed(old) == new | {"teacher": "abc"}
-    mixed = TrainRecipe(mixing=Mixing(mixup=0.2)).to_json()
-    assert completed(mixed) == mixed
+    old = {name: value for name, value in new.items() if name not in ("views", "distillation")}
+    old |= {"augmentation": {"shift": 2, "flip": False}, "teacher": "abc"}
+    assert completed(old) == completed(
+        new | {"augmentation": {"shift": 2, "flip": False, "cutout": 0}, "teacher": "abc"}
+    )
 
 
-def test_a_training_that_goes_on_augments_as_before_and_does_not_mix() -> None:
-    recipe = TrainRecipe(augmentation=Augmentation(shift=1, operations=2), mixing=Mixing(mixup=0.2))
-    taken = TrainRecipe(**as_before(recipe.to_json(), mirrorable=True))
-    assert taken.augmentation == recipe.augmentation
-    assert not taken.mixing
+def recorded(operations: int, mixup: float) -> dict[str, Any]:
+    """Settings as they were recorded while images could be mixed."""
+    recipe = TrainRecipe(augmentation=Augmentation(shift=1, flip=False), label_smoothing=0.3).to_json()
+    recipe["augmentation"]["operations"] = operations
+    return recipe | {"mixing": {"mixup": mixup, "cutmix": 0.0}}
+
+
+def test_what_is_gone_counts_as_what_recordings_say_of_it_and_else_as_none_of_it() -> None:
+    today = TrainRecipe(augmentation=Augmentation(shift=1, flip=False), label_smoothing=0.3).to_json()
+    assert completed(today) == completed(recorded(0, 0.0)) == recorded(0, 0.0)
+    assert completed(recorded(2, 0.2)) == recorded(2, 0.2)
+
+
+def test_a_training_that_goes_on_augments_as_before_and_leaves_out_what_is_gone() -> None:
+    taken = as_before(recorded(operations=2, mixup=0.2), mirrorable=True)
+    assert taken == {"augmentation": Augmentation(shift=1, flip=False), "label_smoothing": 0.3}
+    assert TrainRecipe(**taken).augmentation.shift == 1
+
+
+@pytest.mark.parametrize("mirrorable", [True, False])
+def test_where_nobody_knows_how_images_were_augmented_the_data_set_says_whether_they_are_mirrored(
+    mirrorable: bool,
+) -> None:
+    assert as_before({}, mirrorable) == {"augmentation": Augmentation(flip=mirrorable), "label_smoothing": 0.0}
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(checkpoint.shipped_folder().glob("*/*.safetensors")),
+    ids=lambda path: f"{path.parent.name}-{path.name}",
+)
+def test_training_goes_on_from_everything_that_ships(path: Path) -> None:
+    recipe = checkpoint.load(path)[0].recipe
+    taken = TrainRecipe(**as_before(recipe, mirrorable=True))
+    assert taken.augmentation.shift == recipe["augmentation"]["shift"]
+    assert taken.augmentation.flip == recipe["augmentation"]["flip"]

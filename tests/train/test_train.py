@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from edgecnn import checkpoint
 from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import Memory
-from edgecnn.data.mix import Mixing
 from edgecnn.errors import BadFileError, OutputExistsError, UsageError
-from edgecnn.evaluate import score_model
+from edgecnn.evaluate import predictor, score_model
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, TrainRecipe, choose_device, train
 from tests.train import small
 from tests.train.small import QUICK
@@ -63,14 +63,27 @@ def test_a_run_leaves_weights_curve_and_checkpoint(tmp_path: Path) -> None:
     assert "validation_accuracy" not in rows[0]
 
 
+def test_loss_and_accuracy_are_those_of_the_smoothed_labels(tmp_path: Path) -> None:
+    """One step so small that the net is afterwards what it was before."""
+    still = Augmentation(shift=0, flip=False)
+    recipe = TrainRecipe(epochs=1, batch_size=100, learning_rate=1e-9, label_smoothing=0.3, augmentation=still)
+    train("lenet", small.dataset(), recipe, tmp_path, device="cpu")
+    images, labels = small.dataset().train.take(np.arange(100))
+    logits = torch.from_numpy(predictor(checkpoint.load_model(tmp_path / WEIGHTS, "lenet")[0])(images))
+    (row,) = curve(tmp_path)
+    expected = cross_entropy(logits, torch.from_numpy(labels), label_smoothing=0.3)
+    assert float(row["loss"]) == pytest.approx(float(expected), abs=1e-5)
+    assert float(row["train_accuracy"]) == pytest.approx((logits.argmax(1).numpy() == labels).mean())
+
+
 @pytest.mark.parametrize(
     "recipe",
     [
         QUICK,
         replace(QUICK, optimizer="adamw", learning_rate=0.01, precision="bfloat16"),
-        replace(QUICK, augmentation=Augmentation(operations=2), mixing=Mixing(mixup=0.2, cutmix=1.0)),
+        replace(QUICK, augmentation=Augmentation(cutout=4)),
     ],
-    ids=["sgd", "adamw", "mixed"],
+    ids=["sgd", "adamw", "cutout"],
 )
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -178,7 +191,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         ("mod_cnn", {}, "its model is lenet, this run's is mod_cnn"),
         ("lenet", {"epochs": 5}, "its epochs is 2, this run's is 5"),
         ("lenet", {"learning_rate": 0.2}, "its learning rate is 0.1, this run's is 0.2"),
-        ("lenet", {"mixing": Mixing(mixup=0.2)}, "its mixing is {'mixup': 0.0, 'cutmix': 0.0}, this run's is "),
+        ("lenet", {"augmentation": Augmentation(shift=2)}, "its augmentation is {'shift': 1, .*}, this run's is "),
     ],
 )
 def test_another_run_is_not_resumed(model: str, change: dict[str, Any], part: str, tmp_path: Path) -> None:
@@ -189,18 +202,43 @@ def test_another_run_is_not_resumed(model: str, change: dict[str, Any], part: st
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
-def test_a_checkpoint_from_before_images_were_mixed_is_resumed(tmp_path: Path) -> None:
-    train("lenet", small.dataset(), QUICK, tmp_path / "new")
-    (tmp_path / "old").mkdir()
-    header, tensors = checkpoint.load(tmp_path / "new" / CHECKPOINT)
-    recipe = {name: value for name, value in header.recipe.items() if name not in ("mixing", "distillation")}
-    recipe["augmentation"] = {name: recipe["augmentation"][name] for name in ("shift", "flip", "cutout")}
-    checkpoint.save(tmp_path / "old" / CHECKPOINT, replace(header, recipe=recipe), tensors)
-    train("lenet", small.dataset(), QUICK, tmp_path / "old", resume=True)
-    assert small.same(small.tensors(tmp_path / "new"), small.tensors(tmp_path / "old"))
-    mixed = replace(QUICK, mixing=Mixing(cutmix=1.0))
-    with pytest.raises(UsageError, match="cannot resume .*: its mixing is "):
-        train("lenet", small.dataset(), mixed, tmp_path / "old", resume=True)
+NO_MIXING = {"mixup": 0.0, "cutmix": 0.0}
+
+
+def recorded(folder: Path, recipe: dict[str, Any], leave_out: tuple[str, ...] = ()) -> Path:
+    """A checkpoint that has only to be scored, in whose settings ``recipe`` was recorded."""
+    train("lenet", small.dataset(), QUICK, folder)
+    header, tensors = checkpoint.load(folder / CHECKPOINT)
+    recipe = {name: value for name, value in (header.recipe | recipe).items() if name not in leave_out}
+    checkpoint.save(folder / CHECKPOINT, replace(header, recipe=recipe), tensors)
+    return folder
+
+
+def test_a_checkpoint_from_before_some_settings_is_resumed(tmp_path: Path) -> None:
+    folder = recorded(tmp_path, {"augmentation": {"shift": 1, "flip": True}}, leave_out=("views", "distillation"))
+    before = small.tensors(folder)
+    train("lenet", small.dataset(), QUICK, folder, resume=True)
+    assert small.same(before, small.tensors(folder))
+    with pytest.raises(UsageError, match="cannot resume .*: its distillation is 0.0, this run's is 0.5"):
+        train("lenet", small.dataset(), replace(QUICK, distillation=0.5), folder, resume=True)
+
+
+def test_a_checkpoint_that_says_that_nothing_was_mixed_is_resumed(tmp_path: Path) -> None:
+    augmentation = QUICK.to_json()["augmentation"] | {"operations": 0}
+    folder = recorded(tmp_path, {"augmentation": augmentation, "mixing": NO_MIXING})
+    before = small.tensors(folder)
+    train("lenet", small.dataset(), QUICK, folder, resume=True)
+    assert small.same(before, small.tensors(folder))
+
+
+@pytest.mark.parametrize("name", ["mixing", "augmentation"])
+def test_a_training_that_mixed_images_or_changed_their_colours_is_not_resumed_without(
+    name: str, tmp_path: Path
+) -> None:
+    before = {"mixing": NO_MIXING | {"mixup": 0.2}, "augmentation": QUICK.to_json()["augmentation"] | {"operations": 2}}
+    folder = recorded(tmp_path, {name: before[name]})
+    with pytest.raises(UsageError, match=f"cannot resume .*: its {name} is .*, this run's is "):
+        train("lenet", small.dataset(), QUICK, folder, resume=True)
 
 
 def test_what_is_no_checkpoint_is_not_resumed(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
 from edgecnn.data.augment import Augmentation
-from edgecnn.data.mix import Mixing
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.train import WEIGHTS, TrainRecipe, train
 from edgecnn.train.views import VARIABLE
@@ -59,21 +58,19 @@ def weights(
     return [tensor.numpy().tobytes() for _, tensor in sorted(checkpoint.load(folder / WEIGHTS)[1].items())]
 
 
-@pytest.mark.parametrize("mixing", [Mixing(), Mixing(cutmix=1.0)], ids=["plain", "cutmix"])
-def test_the_teacher_is_asked_once_for_each_view_and_not_by_the_next_pupil(mixing: Mixing, tmp_path: Path) -> None:
-    recipe = replace(RECIPE, mixing=mixing)
+def test_the_teacher_is_asked_once_for_each_view_and_not_by_the_next_pupil(tmp_path: Path) -> None:
     teacher, again = Counting(), Counting()
-    first = weights(tmp_path / "first", recipe, teacher)
+    first = weights(tmp_path / "first", RECIPE, teacher)
     assert teacher.images == 2 * IMAGES
     assert not teacher.asked[0].equal(teacher.asked[len(teacher.asked) // 2]), "views differ"
-    assert weights(tmp_path / "second", recipe, again) == first
-    weights(tmp_path / "other", recipe, again, "resnet8")
+    assert weights(tmp_path / "second", RECIPE, again) == first
+    weights(tmp_path / "other", RECIPE, again, "resnet8")
     assert again.images == 0
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"augmentation": Augmentation(shift=2)}, {"mixing": Mixing(mixup=0.2)}, {"seed": 1}, {"validation": 0.2}],
+    [{"augmentation": Augmentation(shift=2)}, {"seed": 1}, {"validation": 0.2}],
     ids=lambda change: next(iter(change)),
 )
 def test_answers_to_other_images_are_asked_for(change: dict[str, object], tmp_path: Path) -> None:
