@@ -20,7 +20,7 @@ Factory = Callable[..., nn.Module]
 _FACTORIES: dict[str, Factory] = {}
 _MODULES = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8", "edge", "teacher")
 _LISTED = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8", "edge_s", "edge_m", "edge_l")
-_UNLISTED = ("teacher", "edge_l")  # known by name: not for devices, or without weights yet
+_UNLISTED = ("teacher",)  # known by name: not for devices
 _ENTRY_POINTS = "edgecnn.models"
 
 
