@@ -95,7 +95,8 @@ class Views:
         """Makes the epoch's view, and reads or asks what the teacher says of it. Raises BadFileError, OutputError."""
         number = epoch % self._recipe.views
         if number != self._number:
-            self._number, (self._view, self._advice) = number, self._made(number)
+            self._view, self._advice = self._made(number)
+            self._number = number
 
     def batch(self, chosen: Tensor) -> Batch:
         """Takes the images out of the view."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
-from edgecnn.data.augment import Augmentation
+from edgecnn.data.augment import Augmentation, to_input
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.train import WEIGHTS, TrainRecipe, train
-from edgecnn.train.views import VARIABLE
+from edgecnn.train.processes import Processes
+from edgecnn.train.views import VARIABLE, Views
 from tests.train import small
 from tests.train.stopping import stop_after
 
@@ -93,6 +95,19 @@ def test_kept_answers_teach_as_those_that_are_asked_for(tmp_path: Path) -> None:
     asked = train("lenet", small.dataset(), replace(still, views=0), tmp_path / "a", device="cpu", teacher=Counting())
     kept = train("lenet", small.dataset(), still, tmp_path / "b", device="cpu", teacher=Counting())
     assert kept.metrics["train_loss"] == pytest.approx(asked.metrics["train_loss"], rel=1e-3)
+
+
+def test_a_batch_is_of_the_images_that_the_teacher_saw_with_what_it_said_of_them() -> None:
+    teacher = Counting()
+    images, labels = (torch.from_numpy(array) for array in small.dataset().train.take(np.arange(IMAGES)))
+    views = Views(images, labels, RECIPE, teacher, Processes())
+    views.begin(0)
+    chosen = torch.tensor([7, 3, 50])
+    batch = views.batch(chosen)
+    (asked,) = teacher.asked
+    assert to_input(batch.images).equal(asked[chosen]) and batch.labels.equal(labels[chosen])
+    assert batch.advice is not None and batch.advice.equal(Counting()(asked)[chosen].half())
+    assert not batch.images.equal(images[chosen]), "augmented"
 
 
 def test_a_training_goes_on_in_the_view_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
