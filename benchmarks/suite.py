@@ -37,7 +37,7 @@ from edgecnn.runtime.files import refuse_existing, write_bytes
 
 RESULTS = Path(__file__).parent / "results"
 BENCH, ACCURACY = "bench.json", "accuracy.json"
-KEEP = 200
+KEEP = 120
 
 
 def folder_name(machine: Machine) -> str:
