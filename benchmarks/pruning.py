@@ -2,8 +2,8 @@
 
 Shows the committed results, or makes them: prunes the shipped weights of every model to every target through the
 command line, as a user does, below ``--runs`` (what is there is not made again, interrupted runs go on), quantizes what
-is left by calibration, and scores the TFLite file on all CIFAR-10 test images. ``--epochs`` are those of each of three
-steps.
+is left by calibration, and scores the TFLite file on all CIFAR-10 test images. ``--epochs`` are those of the last of
+three steps; the others have a tenth of them each.
 """
 
 from __future__ import annotations

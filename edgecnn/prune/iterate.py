@@ -32,6 +32,7 @@ from edgecnn.train.recipe import as_before
 
 PLAN = "plan.json"
 HOLD_OUT_SEED = 0  # as train.loop has it
+EARLIER = 10  # an earlier step gets one epoch for so many of the last, which has to make good for all that was cut
 IMAGES_SEED = 3
 
 
@@ -65,7 +66,7 @@ def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> Trai
     ``mirrorable``. Raises UsageError, naming the setting, for a value that makes no training.
     """
     recipe = TrainRecipe(
-        epochs=10, learning_rate=0.05, warmup_epochs=0.5, distillation=0.5, **as_before(header.recipe, mirrorable)
+        epochs=20, learning_rate=0.1, warmup_epochs=0.5, distillation=0.5, **as_before(header.recipe, mirrorable)
     )
     return replace(recipe, **changes)
 
@@ -88,21 +89,23 @@ def prune(
 ) -> tuple[Header, Plan]:
     """Prune float ``model``, which has ``header``, and write weights, a plan and a run for each step into ``out``.
 
-    ``measure`` says what a network costs, for a target that only a file can tell; ``say`` hears of what is done, and a
-    ``silent`` run does not say how far its training is. Gives the header of the weights and the plan. The rest, and
-    what is raised, is as in ``edgecnn.train.train``.
+    The ``recipe`` is that of the last step; those before have a tenth of its epochs each, one at least. ``measure``
+    says what a network costs, for a target that only a file can tell; ``say`` hears of what is done, and a ``silent``
+    run does not say how far its training is. Gives the header of the weights and the plan. The rest, and what is
+    raised, is as in ``edgecnn.train.train``.
     """
     _check_validation(header, data, recipe)
     work = _Work(model, header, data, pruning, recipe, out)
     work.check_batch()  # before minutes are spent on a plan
     found = work.start(resume, force, measure, say)
-    network, seconds = model, 0.0
+    network, seconds, epochs = model, 0.0, 0
     for number, sizes in enumerate(found.steps, 1):
         say(f"step {number} of {pruning.steps}: {work.shape.macs(sizes) / work.shape.macs(work.shape.whole):.1%} of "
             "the MACs")  # fmt: skip
         network, last = work.step(number, sizes, network, device, resume, command, silent)
         seconds += last.training["seconds"]
-    training = last.training | {"seconds": round(seconds, 1), "epochs": recipe.epochs * pruning.steps}
+        epochs += last.training["epochs"]
+    training = last.training | {"seconds": round(seconds, 1), "epochs": epochs}
     done = replace(last, training=training)
     checkpoint.save(out / WEIGHTS, done, network.state_dict())
     return done, found
@@ -156,7 +159,8 @@ class _Work:
     ) -> tuple[nn.Module, Header]:
         """The network after a step, which is made, gone on with, or there already."""
         folder = self.out / f"step-{number}"
-        arguments, start = self.header.arguments, self._header(number, sizes, command)
+        arguments, recipe = self.header.arguments, self._recipe(number)
+        start = self._header(number, sizes, recipe, command)
 
         def build() -> nn.Module:
             channels = Channels(before, arguments)
@@ -167,19 +171,24 @@ class _Work:
         else:
             task = Task(start, build, teacher=self.model, silent=silent)
             go_on = resume and (folder / CHECKPOINT).exists()
-            if self.recipe.compile:
+            if recipe.compile:
                 torch.compiler.reset()  # it counts every network's layers, and after some stops compiling
-            run(task, self.data, self.recipe, folder, device=device, resume=go_on, force=True)
+            run(task, self.data, recipe, folder, device=device, resume=go_on, force=True)
         return checkpoint.load_model(folder / WEIGHTS, self.header.model)
 
-    def _header(self, number: int, sizes: plan.Sizes, command: str) -> Header:
+    def _recipe(self, number: int) -> TrainRecipe:
+        if number == self.pruning.steps:
+            return self.recipe
+        return replace(self.recipe, epochs=max(1, self.recipe.epochs // EARLIER))
+
+    def _header(self, number: int, sizes: plan.Sizes, recipe: TrainRecipe, command: str) -> Header:
         whole = widths_of(self.model)
         narrow = narrower(whole, self.channels.groups, sizes)
         changed = {name: pair for name, pair in narrow.items() if pair != whole[name]}
         header = self.header
         return Header(
             header.model, header.arguments, self.data.name, self.data.classes,
-            self.recipe.to_json() | {"pruning": self.settings | {"step": number}},
+            recipe.to_json() | {"pruning": self.settings | {"step": number}},
             normalization=header.normalization, widths=header.widths | changed, command=command,
         )  # fmt: skip
 

@@ -146,7 +146,7 @@ def test_a_latency_that_the_last_measurement_does_not_confirm_is_said_to_be_miss
 
 @pytest.mark.usefixtures("one_thread", "timer")
 def test_control_c_in_the_training_leaves_a_run_that_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    words = ["prune", *MODEL, "--target", "macs:0.5", "--steps", "2", "--batch-size", "64", "--device", "cpu"]
+    words = ["prune", *MODEL, "--target", "macs:0.5", "--steps", "1", "--batch-size", "64", "--device", "cpu"]
     words += ["--epochs", "3"]
     parts = tmp_path / "parts"
     with child(*words, "--out", str(parts)) as process:

@@ -81,7 +81,7 @@ def test_a_run_leaves_weights_of_half_the_macs_a_plan_and_a_run_for_each_step(ru
         "target": "macs:0.5", "importance": "l2", "steps": 2, "multiple": 8, "step": 2,
         "float_weights": checkpoint.digest(floats()[0]),
     }  # fmt: skip
-    assert header.training["epochs"] == 4
+    assert header.training["epochs"] == 3  # of the last step 2, of that before a tenth, but one at least
     assert header.command == "as typed"
     assert small.same(small.tensors(run), small.tensors(run / "step-2"))
     half_way = cost.macs(checkpoint.load_model(run / "step-1" / WEIGHTS)[0], header.arguments) / before
@@ -132,12 +132,13 @@ def test_what_is_left_of_every_model_is_quantized_as_the_whole_is(model: str, tm
 def test_a_run_stopped_in_any_step_and_resumed_ends_with_the_same_bits(
     step: int, pruning: Pruning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pruned(tmp_path / "whole", pruning)
+    settings = recipe(epochs=20)  # and 2 of the first step
+    pruned(tmp_path / "whole", pruning, settings)
     folder = tmp_path / "parts"
     with monkeypatch.context() as patch:
         stop_after(1, patch)
         with pytest.raises(KeyboardInterrupt):
-            pruned(folder, pruning)
+            pruned(folder, pruning, settings)
     if step == 2:
         from edgecnn.train.epoch import Trainer
 
@@ -152,10 +153,10 @@ def test_a_run_stopped_in_any_step_and_resumed_ends_with_the_same_bits(
         with monkeypatch.context() as patch:
             patch.setattr(Trainer, "one_epoch", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                pruned(folder, pruning, resume=True)
+                pruned(folder, pruning, settings, resume=True)
         assert (folder / "step-2" / CHECKPOINT).exists()
     assert not (folder / WEIGHTS).exists()
-    pruned(folder, pruning, resume=True)
+    pruned(folder, pruning, settings, resume=True)
     assert small.same(small.tensors(folder), small.tensors(tmp_path / "whole"))
 
 
@@ -217,10 +218,10 @@ def test_a_run_is_not_replaced_unless_told_to(run: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("pruning", "changes", "part"),
     [
-        (replace(HALF, importance="l1"), {}, "its importance is l2, this run's is l1; use the same options"),
-        (replace(HALF, steps=3), {}, "its steps is 2, this run's is 3; use the same options"),
+        (replace(HALF, importance="l1"), {}, "its importance is l2, this run's is l1; use the same options, or"),
+        (replace(HALF, steps=3), {}, "its steps is 2, this run's is 3; use the same options, or"),
         (replace(HALF, target=Target.parse("macs:0.4")), {}, "its target is macs:0.5, this run's is macs:0.4"),
-        (HALF, {"epochs": 3}, "its epochs is 2, this run's is 3; use the same options"),
+        (HALF, {"epochs": 3}, "its epochs is 2, this run's is 3; use the same options, or"),
     ],
 )
 def test_another_run_is_not_resumed(run: Path, pruning: Pruning, changes: dict[str, Any], part: str) -> None:
