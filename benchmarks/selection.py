@@ -16,7 +16,7 @@ from typing import Any
 
 from edgecnn import checkpoint
 from edgecnn.report.table import table
-from edgecnn.train.recipe import completed
+from edgecnn.train.recipe import TrainRecipe, completed
 
 COMMITTED = Path(__file__).parent / "results" / "selection.json"
 HEADERS = (
@@ -53,9 +53,10 @@ def _besides(recipe: Mapping[str, Any]) -> str:
     """What else a run has of which the table has no column."""
     settings = {
         "teacher": recipe["distillation"], "views": recipe["views"], "mixup": recipe["mixing"]["mixup"],
-        "cutout": recipe["augmentation"]["cutout"],
+        "cutout": recipe["augmentation"]["cutout"], "weight decay": recipe["weight_decay"],
     }  # fmt: skip
-    return ", ".join(f"{name} {value:g}" for name, value in settings.items() if value)
+    usual = {"weight decay": TrainRecipe().weight_decay}
+    return ", ".join(f"{name} {value:g}" for name, value in settings.items() if value != usual.get(name, 0))
 
 
 def main(words: list[str] | None = None) -> int:
