@@ -50,11 +50,11 @@ class Results:
         parser.add_argument("--record", action="store_true", help="put what was measured among the committed results")
         parser.add_argument("--json", action="store_true", help="print one JSON document")
         options = parser.parse_args(words)
-        rows = {self._key(row): row for row in self.rows()}
+        rows = self._by_key()
         for row in measure(options) if options.measure else ():
             rows[self._key(row)] = row
-            if options.record:
-                self._write(rows.values())
+            if options.record:  # beside what another process recorded meanwhile
+                self._write((self._by_key() | {self._key(row): row}).values())
         meant = {name: getattr(options, name) for name in self.key if hasattr(options, name)}
         shown = [row for row in rows.values() if all(row[name] in values for name, values in meant.items())]
         print(json.dumps(shown, indent=2) if options.json else self.text(shown))
@@ -74,6 +74,9 @@ class Results:
                 yield from measure(model, options.data)
 
         return self.main(parser, rows, words)
+
+    def _by_key(self) -> dict[tuple[Any, ...], Row]:
+        return {self._key(row): row for row in self.rows()}
 
     def _write(self, rows: Iterable[Row]) -> None:
         lines = ",\n".join(json.dumps(row) for row in rows)

@@ -1,8 +1,8 @@
 """Accuracy for what it costs, beside what others published: ``python -m benchmarks.frontier [--picture FILE]``.
 
 Shows the static_w8a8 TFLite files of the README's table by their bytes, with those that no other of them beats in
-accuracy at no more bytes marked. ``--picture`` draws them. Figures of others that were not measured here come with
-their source.
+accuracy at no more bytes marked, and of what ``benchmarks.pruning`` made of them those that nothing beats.
+``--picture`` draws them. Figures of others that were not measured here come with their source.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks import pruning
 from benchmarks.peers import NAME
 from benchmarks.readme import BLOCK, LIMIT, README
 from benchmarks.suite import ACCURACY, BENCH, RESULTS
@@ -37,7 +40,7 @@ HEADERS = ("network", "static_w8a8 accuracy", "bytes", "MMAC", "time, of MLPerf'
 class Network:
     """An int8 file: its accuracy as a share of all CIFAR-10 test images, and what it costs for one image.
 
-    ``time`` is a share of what MLPerf's ResNet-8 takes in the same run, None where the file was not run here.
+    ``time`` is a share of what MLPerf's ResNet-8 takes in the same run, None where the file was not in it.
     """
 
     name: str
@@ -52,7 +55,8 @@ PUBLISHED = (Network("MLPerf Tiny's IC02", 0.9131, 512_024, 76.5e6),)
 
 
 def networks(folder: Path) -> list[Network]:
-    """All of one machine's committed results, and what others published; the smallest first."""
+    """All of one machine's committed results, what others published, and what of theirs was pruned and is not beaten;
+    the smallest first."""
     session = Session.load(folder / BENCH)
     rows: tuple[Row, ...] = decode(tuple[Row, ...], read_json(folder / ACCURACY, LIMIT))
     files = {
@@ -68,7 +72,19 @@ def networks(folder: Path) -> list[Network]:
                 files[row.model][1] / files[NAME][1])
         for row in rows
     ]  # fmt: skip
-    return sorted([*found, *PUBLISHED], key=lambda each: each.bytes)
+    return with_best([*found, *PUBLISHED], [_pruned(row) for row in pruning.RESULTS.rows()])
+
+
+def with_best(networks: list[Network], others: list[Network]) -> list[Network]:
+    """``networks`` and those of the ``others`` that nothing beats, the smallest first."""
+    found = sorted([*networks, *others], key=lambda each: each.bytes)
+    best = front([(each.bytes, each.accuracy) for each in found])
+    return [each for each, unbeaten in zip(found, best, strict=True) if unbeaten or each in networks]
+
+
+def _pruned(row: Mapping[str, Any]) -> Network:
+    name = f"`{row['model']}`, pruned to {row['target']}"
+    return Network(name, row["static_w8a8"], row["bytes"], row["shares"]["macs"] * _macs(row["model"]))
 
 
 def _shown(model: str) -> str:
@@ -101,7 +117,7 @@ def picture(found: list[Network]) -> bytes:
         ours = each.name.startswith("`")
         place = (each.bytes, 100 * each.accuracy)
         axes.plot(*place, marker="o" if ours else "s", color="#1b6ca8" if ours else "#d1495b")
-        axes.annotate(each.name.strip("`"), place, (6, -11), textcoords="offset points", fontsize=8)
+        axes.annotate(each.name.replace("`", ""), place, (6, -11), textcoords="offset points", fontsize=8)
     axes.set(xscale="log", xlabel="bytes of the static_w8a8 TFLite file", ylabel="CIFAR-10 test accuracy, %")
     ticks = (75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
     axes.set_xticks(ticks, [f"{tick // 1000} kB" for tick in ticks], minor=False)

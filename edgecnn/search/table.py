@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,12 +150,13 @@ def measure(
     cannot be timed."""
     if count < FEWEST:
         raise UsageError(f"--trials {count} designs make no table; give {FEWEST} or more")
-    rows = []
+    rows, start = [], time.monotonic()
     for number, design in enumerate(_designs(count, seed), 1):
         network = files.network(design)
         found = clock.latency(network, files.write("candidate.tflite", network))
         rows.append(Row(design, found.share, found.cost))
-        say(f"{number} of {count}: {found.share:.3f} of {REFERENCE}, {design}")
+        left = (time.monotonic() - start) / number * (count - number)
+        say(f"{number} of {count}: {found.share:.3f} of {REFERENCE}, {design}  {left:.0f} s left")
     height, width = files.arguments.image_size
     image = (height, width, files.arguments.in_channels)
     return Table(target, unit, image, files.arguments.num_classes, tuple(rows))

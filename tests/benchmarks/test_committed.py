@@ -61,3 +61,12 @@ def test_what_was_measured_before_an_interruption_is_kept(results: Results) -> N
     with pytest.raises(KeyboardInterrupt):
         run(results, "--measure", "--record", "--model", "c")
     assert text(results.rows()) == "a0=1 a1=1 b0=1 b1=1 c1=2"
+
+
+def test_what_another_process_recorded_meanwhile_is_kept(results: Results) -> None:
+    def measure(options: argparse.Namespace) -> Iterator[Row]:
+        run(results, "--measure", "--model", "d", "--record")
+        yield {"model": "a", "seed": 0, "value": 3}
+
+    assert results.main(argparse.ArgumentParser(), measure, ["--measure", "--record"]) == 0
+    assert text(results.rows()) == "a0=3 a1=1 b0=1 b1=1 d1=2"

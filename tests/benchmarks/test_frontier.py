@@ -21,6 +21,12 @@ def test_a_network_is_beaten_by_one_of_no_more_bytes() -> None:
     assert lines[1] == "| worse | 70.00 % | 200 | 1.00 | 0.50 |  |"
 
 
+def test_of_what_was_pruned_only_what_nothing_beats_is_shown() -> None:
+    shipped = [Network("large", 0.9, 300, 1e6), Network("beaten", 0.7, 200, 1e6)]
+    pruned = [Network("small", 0.8, 150, 1e6), Network("bad", 0.6, 180, 1e6), Network("no better", 0.9, 310, 1e6)]
+    assert [each.name for each in frontier.with_best(shipped, pruned)] == ["small", "beaten", "large"]
+
+
 def test_the_committed_results_have_a_table_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert frontier.main(["--picture", str(tmp_path / "a.png")]) == 0
     shown = capsys.readouterr().out
