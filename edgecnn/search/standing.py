@@ -91,10 +91,11 @@ def _kind(trial: FrozenTrial) -> str:
 
 
 def _seconds_left(trials: Sequence[FrozenTrial], wanted: int) -> float | None:
-    """From how long trials took so far, and how many run at a time."""
+    """From how long trials took so far, and how many run at a time; None before one was trained to the end, since most
+    of those that end sooner take no time."""
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     took = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
-    if not took:
+    if not any(trial.state == TrialState.COMPLETE for trial in trials):
         return None
     return sum(took) / len(took) * max(0, wanted - len(ended)) / max(1, running)
