@@ -96,6 +96,6 @@ def _seconds_left(trials: Sequence[FrozenTrial], wanted: int) -> float | None:
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     took = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
-    if not any(trial.state == TrialState.COMPLETE for trial in trials):
+    if not took or all(trial.state == TrialState.PRUNED for trial in ended):
         return None
     return sum(took) / len(took) * max(0, wanted - len(ended)) / max(1, running)

@@ -21,6 +21,7 @@ from sklearn.linear_model import LinearRegression
 from torch import nn
 
 from edgecnn.errors import BadFileError, UsageError
+from edgecnn.measure.pace import Pace
 from edgecnn.models import ModelArguments, cost
 from edgecnn.models.design import Design
 from edgecnn.runtime.files import write_bytes
@@ -150,13 +151,13 @@ def measure(
     cannot be timed."""
     if count < FEWEST:
         raise UsageError(f"--trials {count} designs make no table; give {FEWEST} or more")
-    rows, start = [], time.monotonic()
+    rows, pace = [], Pace(count, 0.0, say, time.monotonic)
     for number, design in enumerate(_designs(count, seed), 1):
         network = files.network(design)
         found = clock.latency(network, files.write("candidate.tflite", network))
         rows.append(Row(design, found.share, found.cost))
-        left = (time.monotonic() - start) / number * (count - number)
-        say(f"{number} of {count}: {found.share:.3f} of {REFERENCE}, {design}  {left:.0f} s left")
+        pace.turn()
+        pace.tell(f"{number} of {count}: {found.share:.3f} of {REFERENCE}, {design}", news=True)
     height, width = files.arguments.image_size
     image = (height, width, files.arguments.in_channels)
     return Table(target, unit, image, files.arguments.num_classes, tuple(rows))

@@ -94,7 +94,7 @@ def check_same_settings(path: object, there: Mapping[str, Any], here: Mapping[st
         if there.get(name) != here.get(name):
             raise UsageError(
                 f"cannot resume {path}: its {name.replace('_', ' ')} is {there.get(name)}, "
-                f"this run's is {here.get(name)}; use the same options, or start again with --force"
+                f"this run's is {here.get(name)}; use the same options, or start anew"
             )
 
 
