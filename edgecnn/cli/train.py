@@ -37,7 +37,7 @@ DISTILLATION = 0.5
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATA.")
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images a step, in all.")
-@click.option("--optimizer", default="sgd", show_default=True, help="sgd or adamw.")
+@click.option("--optimizer", default="sgd", show_default=True, help="sgd, adamw or muon.")
 @click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Peak, after warm-up.")
 @click.option("--weight-decay", type=float, default=5e-4, show_default=True)
 @click.option("--label-smoothing", type=float, default=0.1, show_default=True)

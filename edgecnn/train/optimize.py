@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from edgecnn.train.muon import Muon
 from edgecnn.train.recipe import TrainRecipe
 
 
@@ -20,13 +21,28 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:
 
 
 def make_optimizer(model: nn.Module, recipe: TrainRecipe) -> Optimizer:
-    """SGD with Nesterov momentum or AdamW; biases and BatchNorm are not decayed."""
+    """SGD with Nesterov momentum, AdamW or Muon; biases and BatchNorm are not decayed."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
+    if recipe.optimizer == "muon":
+        hidden = _mixing(model)
+        other = [p for p in matrices if not any(p is each for each in hidden)]
+        return Muon(hidden, other, vectors, lr=recipe.learning_rate, momentum=recipe.momentum,
+                    weight_decay=recipe.weight_decay)  # fmt: skip
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     if recipe.optimizer == "adamw":
         return AdamW(groups, lr=recipe.learning_rate)
     return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _mixing(model: nn.Module) -> list[Tensor]:
+    """Weights of the layers that mix channels, but for the last, whose outputs are the classes."""
+    layers = [each for each in model.modules() if isinstance(each, (nn.Conv2d, nn.Linear))]
+    return [each.weight for each in layers[:-1] if not _is_depthwise(each)]
+
+
+def _is_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
 
 
 def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:

@@ -11,7 +11,7 @@ from typing import Any
 from edgecnn.data.augment import Augmentation
 from edgecnn.errors import UnknownNameError, UsageError
 
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "adamw", "muon")
 PRECISIONS = ("float32", "bfloat16")
 
 # Settings that brought nothing (benchmarks/ablations/recipe.py) and were taken out, at what stood for none of them:

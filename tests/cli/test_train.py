@@ -95,7 +95,7 @@ def test_auto_says_which_data_it_took_and_records_it(
     [
         (["--model", "lennet"], "unknown model 'lennet'; did you mean 'lenet'? (valid: "),
         (["--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
-        (["--optimizer", "sdg"], "unknown optimizer 'sdg'; did you mean 'sgd'? (valid: adamw, sgd)"),
+        (["--optimizer", "sdg"], "unknown optimizer 'sdg'; did you mean 'sgd'? (valid: adamw, muon, sgd)"),
         (["--precision", "float16"], "unknown precision 'float16'; did you mean 'bfloat16'?"),
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--epochs", "0"], "'--epochs': 0 is not in the range x>=1."),

@@ -1,4 +1,4 @@
-"""Schedule, average and weight decay, against what they are said to be."""
+"""Schedule, average, weight decay and Muon's steps, against what they are said to be."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from edgecnn import models
 from edgecnn.train import TrainRecipe
+from edgecnn.train.muon import orthogonal
 from edgecnn.train.optimize import learning_rate, make_optimizer, moving_average
 from edgecnn.train.state import State
 
@@ -46,7 +47,7 @@ def test_the_first_average_is_the_model_itself_buffers_included() -> None:
     assert all(its[name].equal(mine[name]) for name in mine)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
 def test_only_matrices_decay(name: str) -> None:
     model = models.create("resnet8")
     optimizer = make_optimizer(model, TrainRecipe(optimizer=name, learning_rate=0.5, momentum=0.0, weight_decay=0.1))
@@ -57,3 +58,43 @@ def test_only_matrices_decay(name: str) -> None:
     for key, value in model.named_parameters():
         factor = 0.95 if value.ndim > 1 else 1.0  # 1 - learning rate * decay
         torch.testing.assert_close(value.detach(), before[key] * factor)
+
+
+@pytest.mark.parametrize("shape", [(16, 144), (144, 16), (32, 32), (1, 27)])
+def test_singular_values_are_moved_to_about_one_and_directions_are_kept(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    rows, columns = shape
+    left, _ = torch.linalg.qr(torch.randn(rows, min(shape), generator=generator))
+    right, _ = torch.linalg.qr(torch.randn(columns, min(shape), generator=generator))
+    values = torch.logspace(0, -1, min(shape))
+    found = left.T @ orthogonal(left * values @ right.T * 1e-3) @ right
+    diagonal = found.diag()
+    assert (diagonal > 0.6).all()
+    assert (diagonal < 1.3).all()
+    assert (found - torch.diag(diagonal)).abs().max() < 1e-4
+
+
+def stepped(name: str, scale: float) -> dict[str, torch.Tensor]:
+    """How far depth_res's parameters move in two steps, whose gradients are the same random ones times ``scale``."""
+    torch.manual_seed(0)
+    model = models.create("depth_res")
+    optimizer = make_optimizer(model, TrainRecipe(optimizer=name, learning_rate=0.5, weight_decay=0.0))
+    before = {key: value.detach().clone() for key, value in model.named_parameters()}
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(2):
+        for parameter in model.parameters():
+            parameter.grad = scale * torch.randn(parameter.shape, generator=generator)
+        optimizer.step()
+    return {key: value.detach() - before[key] for key, value in model.named_parameters()}
+
+
+def test_muon_moves_layers_that_mix_channels_by_its_own_measure_and_all_others_as_sgd_does() -> None:
+    muon, larger, sgd = stepped("muon", 1.0), stepped("muon", 8.0), stepped("sgd", 1.0)
+    own = {key for key in muon if not torch.allclose(muon[key], sgd[key], atol=1e-5)}
+    layers = dict(models.create("depth_res").named_modules())
+    mixing = {key for key, value in layers.items() if getattr(value, "groups", 1) == 1 and hasattr(value, "weight")}
+    mixing = {key for key in mixing if layers[key].weight.ndim > 1}
+    last = [key for key, value in layers.items() if isinstance(value, torch.nn.Linear)][-1]
+    assert own == {f"{key}.weight" for key in mixing - {last}}
+    for key in own:
+        torch.testing.assert_close(larger[key], muon[key], rtol=1e-3, atol=1e-5)

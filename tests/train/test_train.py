@@ -81,9 +81,10 @@ def test_loss_and_accuracy_are_those_of_the_smoothed_labels(tmp_path: Path) -> N
     [
         QUICK,
         replace(QUICK, optimizer="adamw", learning_rate=0.01, precision="bfloat16"),
+        replace(QUICK, optimizer="muon", learning_rate=0.05, weight_decay=0.05),
         replace(QUICK, augmentation=Augmentation(cutout=4)),
     ],
-    ids=["sgd", "adamw", "cutout"],
+    ids=["sgd", "adamw", "muon", "cutout"],
 )
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
