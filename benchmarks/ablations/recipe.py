@@ -21,6 +21,7 @@ from benchmarks.committed import Results, Row
 from edgecnn.data.augment import Augmentation
 from edgecnn.report.table import table
 from edgecnn.train import TrainRecipe
+from edgecnn.train.recipe import suited
 
 PLAIN = Augmentation(shift=2)
 START = TrainRecipe(epochs=12, label_smoothing=0.0, augmentation=PLAIN, precision="bfloat16", compile=True)
@@ -30,7 +31,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "cutout 8": {"augmentation": replace(PLAIN, cutout=8)},
     "label smoothing 0.1": {"label_smoothing": 0.1},
     "no averaging": {"average": 0.0},
-    "AdamW": {"optimizer": "adamw", "learning_rate": 0.003, "weight_decay": 0.05},
+    "AdamW": suited("adamw"),
+    "Muon": suited("muon"),
     "teacher": {"distillation": 0.5},
 }
 GONE = ("mixup 0.2", "cutmix 1", "1 operation")  # measured at commit 7975def, and taken out for what that showed

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     help="Channels of a layer come down to a multiple of this, or, where it has few, of its half or quarter.",
 )  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), help="Of the last step; the others have a tenth. Default: 20.")
-@click.option("--learning-rate", type=float, help="Peak of each step. Default: 0.1.")
+@click.option("--learning-rate", type=float, help="Peak of each step. Default: as for 'edgecnn train'.")
 @click.option("--batch-size", type=click.IntRange(1), help="Images of a training step. Default: 256.")
 @click.option("--distillation", type=float, help="Share of the loss that is the unpruned network's. Default: 0.5.")
 @click.option("--validation", type=float, help="Fraction held out, as in training these weights; test is not used.")

@@ -38,8 +38,8 @@ DISTILLATION = 0.5
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images a step, in all.")
 @click.option("--optimizer", default="sgd", show_default=True, help="sgd, adamw or muon.")
-@click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Peak, after warm-up.")
-@click.option("--weight-decay", type=float, default=5e-4, show_default=True)
+@click.option("--learning-rate", type=float, help="Peak, after warm-up. Default: 0.1; adamw 0.003, muon 0.05.")
+@click.option("--weight-decay", type=float, help="Default: 0.0005; adamw and muon, whose decay is decoupled, 0.05.")
 @click.option("--label-smoothing", type=float, default=0.1, show_default=True)
 @click.option("--teacher", type=click.Path(path_type=Path), help="Weights of a network to learn from as well.")
 @click.option("--distillation", type=float, help="Share of the loss that is the teacher's. Default: 0.5 with one.")
@@ -97,6 +97,7 @@ def command(
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
     from edgecnn.train.distill import load_teacher
+    from edgecnn.train.recipe import suited
 
     models.check(model)
     normalization = normalization_from(mean, std)
@@ -109,9 +110,10 @@ def command(
     if precision == "auto":
         precision = "bfloat16" if choose_device(device).type == "cuda" else "float32"
     # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.
+    given = {name: value for name, value in settings.items() if value is not None}
     recipe = TrainRecipe(
         augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled,
-        distillation=distillation, **settings,
+        distillation=distillation, **suited(settings["optimizer"]) | given,
     )  # fmt: skip
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if flip is None:

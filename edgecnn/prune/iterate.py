@@ -28,7 +28,7 @@ from edgecnn.prune.target import Target
 from edgecnn.runtime.files import refuse_existing, write_bytes
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.folder import RunFolder, check_same_settings
-from edgecnn.train.recipe import as_before
+from edgecnn.train.recipe import as_before, suited
 
 PLAN = "plan.json"
 HOLD_OUT_SEED = 0  # as train.loop has it
@@ -62,12 +62,14 @@ class Pruning:
 def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> TrainRecipe:
     """The settings of a step's training for float weights with this ``header``; ``changes`` override.
 
-    Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
-    ``mirrorable``. Raises UsageError, naming the setting, for a value that makes no training.
+    The optimizer is the one the weights were trained with, images are augmented and labels smoothed as they were; where
+    nobody knows, it is SGD, and images are mirrored if they are ``mirrorable``. Raises UsageError, naming the setting,
+    for a value that makes no training.
     """
     recipe = TrainRecipe(
-        epochs=20, learning_rate=0.1, warmup_epochs=0.5, distillation=0.5, **as_before(header.recipe, mirrorable)
-    )
+        epochs=20, warmup_epochs=0.5, distillation=0.5, **suited(header.recipe.get("optimizer", "sgd")),
+        **as_before(header.recipe, mirrorable),
+    )  # fmt: skip
     return replace(recipe, **changes)
 
 
@@ -97,17 +99,19 @@ def prune(
     _check_validation(header, data, recipe)
     work = _Work(model, header, data, pruning, recipe, out)
     work.check_batch()  # before minutes are spent on a plan
-    found = work.start(resume, force, measure, say)
-    network, seconds, epochs = model, 0.0, 0
-    for number, sizes in enumerate(found.steps, 1):
-        say(f"step {number} of {pruning.steps}: {work.shape.macs(sizes) / work.shape.macs(work.shape.whole):.1%} of "
-            "the MACs")  # fmt: skip
-        network, last = work.step(number, sizes, network, device, resume, command, silent)
-        seconds += last.training["seconds"]
-        epochs += last.training["epochs"]
-    training = last.training | {"seconds": round(seconds, 1), "epochs": epochs}
-    done = replace(last, training=training)
-    checkpoint.save(out / WEIGHTS, done, network.state_dict())
+    work.check_folder(resume, force)
+    with RunFolder(out).claimed():
+        found = work.decided(resume, measure, say)
+        network, seconds, epochs = model, 0.0, 0
+        for number, sizes in enumerate(found.steps, 1):
+            share = work.shape.macs(sizes) / work.shape.macs(work.shape.whole)
+            say(f"step {number} of {pruning.steps}: {share:.1%} of the MACs")
+            network, last = work.step(number, sizes, network, device, resume, command, silent)
+            seconds += last.training["seconds"]
+            epochs += last.training["epochs"]
+        training = last.training | {"seconds": round(seconds, 1), "epochs": epochs}
+        done = replace(last, training=training)
+        checkpoint.save(out / WEIGHTS, done, network.state_dict())
     return done, found
 
 
@@ -119,6 +123,7 @@ class _Work:
     ) -> None:
         self.model, self.header, self.data, self.pruning = model, header, data, pruning
         self.recipe, self.out = recipe, out
+        self._plan = out / PLAN
         self.channels = Channels(model, header.arguments)
         self.shape = plan.shape_of(model, header.arguments, self.channels.groups)
         self.settings = pruning.to_json() | {"float_weights": checkpoint.digest(model)}
@@ -130,19 +135,23 @@ class _Work:
                 f"batch size {self.recipe.batch_size} is more than the {len(self._train())} training images; lower it"
             )
 
-    def start(self, resume: bool, force: bool, measure: Measure | None, say: Callable[[str], None]) -> Plan:
-        """The plan: that of the run that is resumed, or a new one, which is written down."""
-        path = self.out / PLAN
-        if resume:
-            return self._read(path)
-        for name in (PLAN, WEIGHTS):
-            refuse_existing(self.out / name, force)
+    def check_folder(self, resume: bool, force: bool) -> None:
+        """Raise OutputExistsError for a run that is not replaced, BadFileError for one that is not there to resume."""
+        if resume and not self._plan.exists():
+            raise BadFileError(f"nothing to resume: {self._plan} does not exist; run without --resume")
+        steps = [folder / name for folder in self.out.glob("step-*") for name in (WEIGHTS, CHECKPOINT, CURVE)]
+        for path in [] if resume else [self._plan, self.out / WEIGHTS, *steps]:
+            refuse_existing(path, force)
         RunFolder(self.out).prove_writable()
+
+    def decided(self, resume: bool, measure: Measure | None, say: Callable[[str], None]) -> Plan:
+        """The plan: that of the run that is resumed, or a new one, which is written down."""
+        if resume:
+            return self._read(self._plan)
         for folder in self.out.glob("step-*"):
             for name in (WEIGHTS, CHECKPOINT, CURVE):
-                refuse_existing(folder / name, force)
                 (folder / name).unlink(missing_ok=True)  # of a run that this one replaces
-        path.unlink(missing_ok=True)
+        self._plan.unlink(missing_ok=True)
         (self.out / WEIGHTS).unlink(missing_ok=True)
         scores = importance.scores(self.channels, self.pruning.importance, self._images())
         whole = plan.Path.of(self.shape, scores, self.pruning.target.kind, self.pruning.multiple)
@@ -151,7 +160,7 @@ class _Work:
             return Channels(self.model, self.header.arguments).cut(sizes, scores).eval()
 
         found = search.find(whole, self.pruning.target, self.pruning.steps, cut, measure, say)
-        write_bytes(path, json.dumps({"settings": self.settings} | found.to_json(), indent=1).encode())
+        write_bytes(self._plan, json.dumps({"settings": self.settings} | found.to_json(), indent=1).encode())
         return found
 
     def step(
@@ -205,8 +214,6 @@ class _Work:
         try:
             value = json.loads(path.read_text("utf-8"))
             found, there = Plan.from_json(value), dict(value["settings"])
-        except FileNotFoundError as error:
-            raise BadFileError(f"nothing to resume: {path} does not exist; run without --resume") from error
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadFileError(f"{path} is no plan that 'edgecnn prune' wrote ({error!r}); start again") from error
         check_same_settings(path.parent, there, self.settings)

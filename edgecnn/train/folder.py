@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,20 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=self.path):
                 pass
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, which is there. Raises UsageError if one is at work in it."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            if not _locked(descriptor):
+                raise UsageError(
+                    f"{self.path} is being written by a training that is still running; wait for it, or choose "
+                    "another --out"
+                )
+            yield
+        finally:
+            os.close(descriptor)
+
     def save_epoch(self, header: Header, state: State, curve: Curve) -> None:
         """Checkpoint first, then the curve, which the checkpoint can always write again. Raises OutputError."""
         if state.epoch == 1:
@@ -82,6 +99,15 @@ class RunFolder:
         state.seconds = float(found.training["seconds"])
         curve: Curve = found.training["curve"]
         return curve
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock what is open, until it is closed or the process ends; False if another has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def check_same_settings(path: object, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

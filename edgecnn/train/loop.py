@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,14 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
     """``train`` for any task; raises the same errors."""
     place = choose_device(device)
     folder = RunFolder(out)
-    with joined(place) as processes:
+    with joined(place) as processes, ExitStack() as until_done:
         fitted, held = _split(data, recipe, processes)
         header = task.header
         folder.check(resume, force)
         processes.wait()  # until all have looked, before the first writes
         if processes.first:
             folder.prove_writable()
+            until_done.enter_context(folder.claimed())
 
         torch.manual_seed(recipe.seed)
         live = task.build().to(place)

@@ -73,6 +73,21 @@ def test_the_recorded_command_gives_the_same_weights(tmp_path: Path) -> None:
     assert small.same(small.tensors(tmp_path / "one"), small.tensors(tmp_path / "two"))
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), ("sgd", 0.1, 5e-4)), (("--optimizer", "muon"), ("muon", 0.05, 0.05)),
+        (("--optimizer", "adamw", "--weight-decay", "0.1"), ("adamw", 0.003, 0.1)),
+    ],
+)  # fmt: skip
+def test_each_optimizer_has_a_rate_and_a_decay_of_its_own(
+    words: tuple[str, ...], expected: tuple[str, float, float], tmp_path: Path
+) -> None:
+    assert main([*WORDS, *words, "--out", str(tmp_path)]) == 0
+    recipe = checkpoint.load(tmp_path / WEIGHTS)[0].recipe
+    assert (recipe["optimizer"], recipe["learning_rate"], recipe["weight_decay"]) == expected
+
+
 def test_auto_says_which_data_it_took_and_records_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

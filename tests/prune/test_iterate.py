@@ -30,6 +30,7 @@ from edgecnn.prune.target import Target
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.train import CHECKPOINT, WEIGHTS, TrainRecipe
+from edgecnn.train.folder import RunFolder
 from tests import nets
 from tests.train import small
 from tests.train.stopping import stop_after
@@ -206,6 +207,14 @@ def test_images_are_augmented_and_labels_smoothed_as_before() -> None:
     assert not iterate.settings(nothing, mirrorable=False).augmentation.flip
 
 
+def test_steps_are_trained_with_the_optimizer_of_the_weights_and_what_suits_it() -> None:
+    header = floats()[1]
+    for optimizer, rate in (("muon", 0.05), ("sgd", 0.1)):
+        found = iterate.settings(replace(header, recipe={"optimizer": optimizer, "learning_rate": 0.007}))
+        assert (found.optimizer, found.learning_rate) == (optimizer, rate)
+    assert iterate.settings(replace(header, recipe={})).optimizer == "sgd"
+
+
 def test_a_run_is_not_replaced_unless_told_to(run: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError):
         pruned(run)
@@ -213,6 +222,14 @@ def test_a_run_is_not_replaced_unless_told_to(run: Path, tmp_path: Path) -> None
     pruned(tmp_path, settings=recipe(), force=True)
     assert small.same(small.tensors(tmp_path), small.tensors(run))
     assert os.listdir(tmp_path / "step-3") == []
+
+
+def test_a_run_that_is_still_going_is_left_alone(run: Path) -> None:
+    files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for how in ({"resume": True}, {"force": True}):
+        with RunFolder(run).claimed(), pytest.raises(UsageError, match="a training that is still running"):
+            pruned(run, **how)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == files
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from edgecnn.data.dataset import Memory
 from edgecnn.errors import BadFileError, OutputExistsError, UsageError
 from edgecnn.evaluate import predictor, score_model
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, TrainRecipe, choose_device, train
+from edgecnn.train.folder import RunFolder
 from tests.train import small
 from tests.train.small import QUICK
 from tests.train.stopping import stop_after
@@ -179,6 +180,17 @@ def test_a_replaced_run_never_leaves_its_weights_beside_a_new_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         train("lenet", small.dataset(), replace(QUICK, seed=1), tmp_path, force=True)
     assert sorted(os.listdir(tmp_path)) == [CHECKPOINT, CURVE]
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}], ids=["resume", "force"])
+def test_a_run_that_is_still_going_is_left_alone(how: dict[str, bool], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train("lenet", small.dataset(), QUICK, out)
+    files = {path: path.read_bytes() for path in out.iterdir()}
+    with RunFolder(out).claimed(), pytest.raises(UsageError, match=f"^{out} is being written by a training"):
+        train("lenet", small.dataset(), QUICK, out, **how)
+    assert {path: path.read_bytes() for path in out.iterdir()} == files
+    train("lenet", small.dataset(), QUICK, out, **how)
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
