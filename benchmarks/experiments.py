@@ -51,10 +51,11 @@ from edgecnn.quantize.recipe import CALIBRATION_IMAGES, FLOAT32, STATIC_W8A8
 from edgecnn.runtime.files import write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe
 from edgecnn.train import run as train
+from edgecnn.train.recipe import suited
 from edgecnn.train.state import State
 
 RECIPE = TrainRecipe(
-    epochs=8, learning_rate=0.1, label_smoothing=0.0, warmup_epochs=1.0, average=0.99,
+    epochs=8, **suited("sgd"), label_smoothing=0.0, warmup_epochs=1.0, average=0.99,
     augmentation=Augmentation(shift=2, flip=True), precision="bfloat16", compile=True, validation=0.1,
 )  # fmt: skip
 SEEDS = (0, 1)

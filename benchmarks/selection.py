@@ -16,12 +16,13 @@ from typing import Any
 
 from edgecnn import checkpoint
 from edgecnn.report.table import table
-from edgecnn.train.recipe import TrainRecipe, completed
+from edgecnn.train.recipe import OPTIMIZERS, completed
 
 COMMITTED = Path(__file__).parent / "results" / "selection.json"
 HEADERS = (
     "model",
     "epochs",
+    "optimizer",
     "learning rate",
     "label smoothing",
     "shift",
@@ -38,6 +39,7 @@ def row(folder: Path) -> dict[str, Any]:
     return {
         "model": header.model,
         "epochs": recipe["epochs"],
+        "optimizer": recipe["optimizer"],
         "learning_rate": recipe["learning_rate"],
         "label_smoothing": recipe["label_smoothing"],
         "shift": recipe["augmentation"]["shift"],
@@ -55,7 +57,7 @@ def _besides(recipe: Mapping[str, Any]) -> str:
         "teacher": recipe["distillation"], "views": recipe["views"], "mixup": recipe["mixing"]["mixup"],
         "cutout": recipe["augmentation"]["cutout"], "weight decay": recipe["weight_decay"],
     }  # fmt: skip
-    usual = {"weight decay": TrainRecipe().weight_decay}
+    usual = {"weight decay": OPTIMIZERS[recipe["optimizer"]]["weight_decay"]}
     return ", ".join(f"{name} {value:g}" for name, value in settings.items() if value != usual.get(name, 0))
 
 
@@ -69,13 +71,14 @@ def main(words: list[str] | None = None) -> int:
         return 0
     cells = [
         (
-            each["model"], str(each["epochs"]), f"{each['learning_rate']:g}", f"{each['label_smoothing']:g}",
+            each["model"], str(each["epochs"]), each["optimizer"], f"{each['learning_rate']:g}",
+            f"{each['label_smoothing']:g}",
             str(each["shift"]), each["precision"], each.get("besides", ""),
             f"{100 * each['validation_accuracy']:.2f} %",
         )
         for each in json.loads(COMMITTED.read_text())
     ]  # fmt: skip
-    print(table(HEADERS, cells, "lrrrrllr"))
+    print(table(HEADERS, cells, "lrlrrrllr"))
     return 0
 
 

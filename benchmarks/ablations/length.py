@@ -21,10 +21,11 @@ from benchmarks.committed import Results, Row
 from edgecnn.data.augment import Augmentation
 from edgecnn.report.table import table
 from edgecnn.train import TrainRecipe
+from edgecnn.train.recipe import suited
 
 EPOCHS = (5, 10, 20, 40, 80)
 START = TrainRecipe(
-    learning_rate=0.1, label_smoothing=0.0, augmentation=Augmentation(shift=2), precision="bfloat16", compile=True
+    **suited("sgd"), label_smoothing=0.0, augmentation=Augmentation(shift=2), precision="bfloat16", compile=True
 )
 TAUGHT: dict[str, Any] = {"distillation": 0.9, "views": 8}
 HEADERS = (

@@ -24,7 +24,9 @@ from edgecnn.train import TrainRecipe
 from edgecnn.train.recipe import suited
 
 PLAIN = Augmentation(shift=2)
-START = TrainRecipe(epochs=12, label_smoothing=0.0, augmentation=PLAIN, precision="bfloat16", compile=True)
+START = TrainRecipe(
+    epochs=12, **suited("sgd"), label_smoothing=0.0, augmentation=PLAIN, precision="bfloat16", compile=True
+)
 AS_IT_IS = "as it is"
 VARIANTS: dict[str, dict[str, Any]] = {
     AS_IT_IS: {},

@@ -53,6 +53,7 @@ def settings(
     """
     recipe = TrainRecipe(
         epochs=4,
+        optimizer="sgd",
         learning_rate=0.01 if quantized.weight_bits == BITS else 0.002,
         warmup_epochs=0.0,
         weight_decay=0.0,

@@ -88,8 +88,8 @@ SPACE: dict[str, Choice | Whole | Real] = {
     "late_kernel": Choice((3, 5)),
     "late_depth": Whole(1, 4),
     "kept": Choice((1.0, 0.7, 0.5)),
-    "learning_rate": Real(0.02, 0.4, log=True),
-    "weight_decay": Real(1e-4, 2e-3, log=True),
+    "learning_rate": Real(0.02, 0.1, log=True),
+    "weight_decay": Real(0.02, 0.1, log=True),
     "label_smoothing": Real(0.0, 0.2),
 }
 RECIPE = ("learning_rate", "weight_decay", "label_smoothing")

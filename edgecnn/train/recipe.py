@@ -39,10 +39,10 @@ class TrainRecipe:
 
     epochs: int = 60
     batch_size: int = 256
-    optimizer: str = "sgd"
-    learning_rate: float = 0.1
+    optimizer: str = "muon"
+    learning_rate: float = OPTIMIZERS["muon"]["learning_rate"]
     momentum: float = 0.9
-    weight_decay: float = 5e-4
+    weight_decay: float = OPTIMIZERS["muon"]["weight_decay"]
     label_smoothing: float = 0.1
     distillation: float = 0.0
     views: int = 0

@@ -76,7 +76,7 @@ def test_the_recorded_command_gives_the_same_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ((), ("sgd", 0.1, 5e-4)), (("--optimizer", "muon"), ("muon", 0.05, 0.05)),
+        ((), ("muon", 0.05, 0.05)), (("--optimizer", "sgd"), ("sgd", 0.1, 5e-4)),
         (("--optimizer", "adamw", "--weight-decay", "0.1"), ("adamw", 0.003, 0.1)),
     ],
 )  # fmt: skip

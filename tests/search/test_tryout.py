@@ -26,7 +26,7 @@ from tests.train import small
 DRAWN: dict[str, Value] = {
     "stem_channels": 8, "stem_kernel": 3, "stem_stride": 2, "early_kind": "c", "early_channels": 16, "early_depth": 1,
     "middle_channels": 16, "middle_expansion": 3, "middle_kernel": 3, "middle_depth": 1, "late_channels": 24,
-    "late_expansion": 3, "late_kernel": 3, "late_depth": 1, "learning_rate": 0.1, "weight_decay": 5e-4,
+    "late_expansion": 3, "late_kernel": 3, "late_depth": 1, "learning_rate": 0.1, "weight_decay": 0.05,
     "label_smoothing": 0.1,
 }  # fmt: skip
 
