@@ -29,7 +29,7 @@ ASKED = "asked"  # the study's attribute
 PASSWORD = "EDGECNN_STORAGE_PASSWORD"  # the environment's variable
 # The driver each kind of database is reached by, and the package that has it.
 DRIVERS = {"sqlite": ("sqlite", ""), "postgresql": ("postgresql+psycopg", "psycopg[binary]"),
-           "mysql": ("mysql+pymysql", "pymysql")}  # fmt: skip
+           "mysql": ("mysql+pymysql", "pymysql[rsa]")}  # fmt: skip
 FORMS = f"a journal's path, {', '.join(f'{name}://...' for name in DRIVERS)}"
 
 

@@ -1,13 +1,9 @@
-"""Databases that several machines reach: SQLite by its URL, and a PostgreSQL server on loopback."""
+"""Databases that several machines reach: SQLite by its URL, PostgreSQL's and MariaDB's servers on loopback."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,52 +16,26 @@ from edgecnn.search.standing import standing
 from edgecnn.search.study import PASSWORD, open_study
 from edgecnn.search.tryout import DESIGN, FLOAT, KEPT, RECIPE, Outcome
 from edgecnn.search.worker import work
+from tests.search import databases
 from tests.search.test_killed import CHILD
-from tests.tools import tool
 
 ASKED = Asked(("accuracy", "macs"), "digits")
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'study.db'}"
-    pytest.importorskip("psycopg")
-    return str(request.getfixturevalue("server"))
+SERVERS = {"postgresql": databases.postgresql, "mysql": databases.mysql}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A PostgreSQL server of the test's own, which asks for a password."""
-    programs = Path(tool("pg_ctl")).resolve().parent
-    user = "postgres" if os.getuid() == 0 else None  # it does not run as root
-    place = tempfile.TemporaryDirectory(prefix="edgecnn-")  # pytest's own are for nobody else
-    folder = Path(place.name)
-    if user is not None:
-        shutil.chown(folder, user)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    (folder / "password").write_text("sesame\n")
-
-    def run(name: str, *words: str) -> None:
-        subprocess.run([programs / name, *words], check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-
-    run("initdb", "-D", str(folder / "data"), "-A", "scram-sha-256", "-U", "me", "--pwfile", str(folder / "password"),
-        "--no-sync")  # fmt: skip
-    options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off"
-    run("pg_ctl", "-D", str(folder / "data"), "-w", "-l", str(folder / "log"), "-o", options, "start")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(PASSWORD, "sesame")
-        try:
-            yield f"postgresql://me@127.0.0.1:{port}/postgres"
-        finally:
-            run("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
-            place.cleanup()
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty database of a server, whose password is in the environment."""
+    with SERVERS[request.param]() as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PASSWORD, databases.SECRET)
+        yield url
 
 
-def test_of_two_workers_on_a_database_one_is_killed_and_its_trial_is_tried_by_the_other(where: str) -> None:
+def one_of_two_is_killed(where: str) -> None:
+    """Two workers on an empty database."""
     study, seen = open_study(where, ASKED), []
 
     def tryout(study, trial) -> Outcome:
@@ -88,10 +58,18 @@ def test_of_two_workers_on_a_database_one_is_killed_and_its_trial_is_tried_by_th
         open_study(where, Asked(("accuracy", "macs"), "digits", seed=1))
 
 
+def test_of_two_workers_on_a_server_one_is_killed_and_its_trial_is_tried_by_the_other(server: str) -> None:
+    one_of_two_is_killed(server)
+
+
+def test_of_two_workers_on_a_file_one_is_killed_and_its_trial_is_tried_by_the_other(tmp_path: Path) -> None:
+    one_of_two_is_killed(f"sqlite:///{tmp_path / 'study.db'}")
+
+
 def test_a_password_that_is_wrong_is_not_shown(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("psycopg")
     monkeypatch.setenv(PASSWORD, "guessed")
-    with pytest.raises(UsageError, match="cannot be used: .*password authentication failed") as caught:
+    refused = "cannot be used: .*(password authentication failed|Access denied for user 'me')"
+    with pytest.raises(UsageError, match=refused) as caught:
         open_study(server, ASKED)
     assert "guessed" not in str(caught.value)
 
@@ -104,5 +82,5 @@ def test_a_server_that_is_not_there_is_one_line() -> None:
 
 def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymysql", None)
-    with pytest.raises(UsageError, match=r"needs a driver that is not installed; run: pip install 'pymysql'"):
+    with pytest.raises(UsageError, match=r"needs a driver that is not installed; run: pip install 'pymysql\[rsa\]'"):
         open_study("mysql://127.0.0.1/none", ASKED)
