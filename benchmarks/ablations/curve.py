@@ -38,7 +38,7 @@ Means = dict[int, float]  # per cent by epochs
 
 
 def drawn(rows: Sequence[Row]) -> Markup:
-    """An SVG that stands alone, one line for each model and teacher; the axis of epochs is logarithmic."""
+    """An SVG that stands alone, one line for each model, optimizer and teacher; the axis of epochs is logarithmic."""
     curves = _curves(rows)
     series = [Series(name, number, number) for number, name in enumerate(curves)]
     told = "; ".join(f"{name}: {_told(means)}" for name, means in curves.items())
@@ -61,8 +61,8 @@ def drawn(rows: Sequence[Row]) -> Markup:
 def _curves(rows: Sequence[Row]) -> dict[str, Means]:
     """Mean accuracies by what a legend says, from the shortest training on."""
     found: dict[str, dict[int, list[float]]] = {}
-    for row in sorted(rows, key=lambda row: (row["model"], row["teacher"], row["epochs"])):
-        name = f"{row['model']}, {'with a teacher' if row['teacher'] else 'labels alone'}"
+    for row in sorted(rows, key=lambda row: (*length.way(row), row["epochs"])):
+        name = f"{row['model']}, {row['optimizer']}, {'with a teacher' if row['teacher'] else 'labels alone'}"
         found.setdefault(name, {}).setdefault(row["epochs"], []).append(100 * row["accuracy"])
     return {name: {count: statistics.mean(all_) for count, all_ in curve.items()} for name, curve in found.items()}
 

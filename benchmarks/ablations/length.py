@@ -21,46 +21,48 @@ from benchmarks.committed import Results, Row
 from edgecnn.data.augment import Augmentation
 from edgecnn.report.table import table
 from edgecnn.train import TrainRecipe
-from edgecnn.train.recipe import suited
+from edgecnn.train.recipe import OPTIMIZERS, suited
 
 EPOCHS = (5, 10, 20, 40, 80)
-START = TrainRecipe(
-    **suited("sgd"), label_smoothing=0.0, augmentation=Augmentation(shift=2), precision="bfloat16", compile=True
-)
+START = TrainRecipe(label_smoothing=0.0, augmentation=Augmentation(shift=2), precision="bfloat16", compile=True)
 TAUGHT: dict[str, Any] = {"distillation": 0.9, "views": 8}
 HEADERS = (
-    "model", "teacher", "epochs", "seeds", "held out, %: mean (lowest to highest)", "beyond half as many epochs",
-    "as trained on",
+    "model", "optimizer", "teacher", "epochs", "seeds", "held out, %: mean (lowest to highest)",
+    "beyond half as many epochs", "as trained on",
 )  # fmt: skip
 
 
-def run(model: str, epochs: int, seed: int, weights: Path | None, folder: Path) -> Row:
+def run(model: str, optimizer: str, epochs: int, seed: int, weights: Path | None, folder: Path) -> Row:
     """Train one schedule below ``folder``, or go on with it; ``weights`` are the teacher's, if it has one."""
-    recipe = replace(START, epochs=epochs, seed=seed, **({} if weights is None else TAUGHT))
-    return learned(model, recipe, weights, folder, str(epochs))
+    recipe = replace(START, **suited(optimizer), epochs=epochs, seed=seed, **({} if weights is None else TAUGHT))
+    return {"optimizer": optimizer} | learned(model, recipe, weights, folder, optimizer, str(epochs))
 
 
 def text(rows: Sequence[Row]) -> str:
-    """A line for each model, teacher and length; changes are from the same seeds."""
-    found = {(row["model"], row["teacher"], row["epochs"], row["seed"]): 100 * row["accuracy"] for row in rows}
+    """A line for each model, optimizer, teacher and length; changes are from the same seeds."""
+    found = {(*way(row), row["epochs"], row["seed"]): 100 * row["accuracy"] for row in rows}
     cells = []
-    for model, teacher, epochs in sorted({key[:3] for key in found}):
-        mine = [row for row in rows if (row["model"], row["teacher"], row["epochs"]) == (model, teacher, epochs)]
+    for *how, epochs in sorted({key[:4] for key in found}):
+        mine = [row for row in rows if [*way(row), row["epochs"]] == [*how, epochs]]
         seeds = sorted(row["seed"] for row in mine)
-        halves = [found.get((model, teacher, epochs // 2, seed)) for seed in seeds]
+        halves = [found.get((*how, epochs // 2, seed)) for seed in seeds]
         changes = [
-            found[model, teacher, epochs, seed] - half
-            for seed, half in zip(seeds, halves, strict=True) if half is not None
-        ]  # fmt: skip
+            found[*how, epochs, seed] - half for seed, half in zip(seeds, halves, strict=True) if half is not None
+        ]
         cells.append((
-            model, teacher, str(epochs), str(len(mine)), spread([100 * row["accuracy"] for row in mine]),
+            *how, str(epochs), str(len(mine)), spread([100 * row["accuracy"] for row in mine]),
             spread(changes, "+") if changes else "-",
             f"{100 * statistics.mean(row['train_accuracy'] for row in mine):.1f} %",
         ))  # fmt: skip
-    return table(HEADERS, cells, "llrrrrr")
+    return table(HEADERS, cells, "lllrrrrr")
 
 
-RESULTS = Results("ablations_length.json", ("model", "teacher", "epochs", "seed"), text)
+def way(row: Row) -> tuple[str, str, str]:
+    """What trainings of different lengths have in common: model, optimizer, teacher."""
+    return row["model"], row["optimizer"], row["teacher"]
+
+
+RESULTS = Results("ablations_length.json", ("model", "optimizer", "teacher", "epochs", "seed"), text)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -68,6 +70,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations.length", description="Lengths of training.")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/ablations-length"))
     parser.add_argument("--model", nargs="+", default=["mod_cnn"])
+    parser.add_argument("--optimizer", nargs="+", default=["muon", "sgd"], choices=OPTIMIZERS)
     parser.add_argument("--epochs", nargs="+", type=int, default=list(EPOCHS))
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--teacher", type=Path, metavar="FILE", dest="weights", help="weights to learn from")
@@ -77,11 +80,12 @@ def main(words: list[str] | None = None) -> int:
             print("trainings with a teacher are left out, since there is no --teacher", file=sys.stderr)
         teachers = [None] if options.weights is None else [None, options.weights]
         # The shortest first, so that an interrupted evening has something to show.
-        for seed, epochs, model, weights in itertools.product(
-            options.seed, sorted(options.epochs), options.model, teachers
+        for seed, epochs, model, optimizer, weights in itertools.product(
+            options.seed, sorted(options.epochs), options.model, options.optimizer, teachers
         ):
-            print(f"{model}, {epochs} epochs, seed {seed}, {'no' if weights is None else 'a'} teacher", file=sys.stderr)
-            yield run(model, epochs, seed, weights, options.runs)
+            taught = "no" if weights is None else "a"
+            print(f"{model}, {optimizer}, {epochs} epochs, seed {seed}, {taught} teacher", file=sys.stderr)
+            yield run(model, optimizer, epochs, seed, weights, options.runs)
 
     return RESULTS.main(parser, rows, words)
 
