@@ -226,9 +226,9 @@ def test_a_run_is_not_replaced_unless_told_to(run: Path, tmp_path: Path) -> None
 
 def test_a_run_that_is_still_going_is_left_alone(run: Path) -> None:
     files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    for how in ({"resume": True}, {"force": True}):
+    for resume in (True, False):
         with RunFolder(run).claimed(), pytest.raises(UsageError, match="a training that is still running"):
-            pruned(run, **how)
+            pruned(run, resume=resume, force=not resume)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == files
 
 

@@ -183,15 +183,15 @@ def test_a_replaced_run_never_leaves_its_weights_beside_a_new_checkpoint(
     assert sorted(os.listdir(tmp_path)) == [CHECKPOINT, CURVE]
 
 
-@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}], ids=["resume", "force"])
-def test_a_run_that_is_still_going_is_left_alone(how: dict[str, bool], tmp_path: Path) -> None:
+@pytest.mark.parametrize("resume", [True, False], ids=["resume", "force"])
+def test_a_run_that_is_still_going_is_left_alone(resume: bool, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train("lenet", small.dataset(), QUICK, out)
     files = {path: path.read_bytes() for path in out.iterdir()}
     with RunFolder(out).claimed(), pytest.raises(UsageError, match=f"^{out} is being written by a training"):
-        train("lenet", small.dataset(), QUICK, out, **how)
+        train("lenet", small.dataset(), QUICK, out, resume=resume, force=not resume)
     assert {path: path.read_bytes() for path in out.iterdir()} == files
-    train("lenet", small.dataset(), QUICK, out, **how)
+    train("lenet", small.dataset(), QUICK, out, resume=resume, force=not resume)
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
