@@ -53,7 +53,8 @@ def test_every_variant_is_run_with_every_seed_and_those_with_a_teacher_only_wher
 
 
 def test_each_variant_changes_one_thing_of_the_recipe() -> None:
-    changed = [set(changes) for variant, changes in recipe.VARIANTS.items() if variant != "AdamW"]
+    plain = (changes for changes in recipe.VARIANTS.values() if "optimizer" not in changes)  # which has its own rates
+    changed = [set(changes) for changes in plain]
     assert all(len(names) == 1 for names in changed[1:]) and not changed[0]
 
 
