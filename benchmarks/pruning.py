@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.committed import Results, Row
+from benchmarks.summary import RECORDED
 from edgecnn import checkpoint
 from edgecnn.errors import UsageError
 from edgecnn.prune.iterate import PLAN
@@ -27,7 +28,6 @@ from edgecnn.train import WEIGHTS
 MODELS = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
 TARGETS = ("macs:0.7", "macs:0.5", "macs:0.3")
 EPOCHS = 20
-ACCURACY = "static_w8a8_accuracy"  # in the header of weights
 FAST = ("--compile", "--precision", "bfloat16")
 # A quarter of depthwise's MACs are the image's own convolution, which stays: the rest must come down further.
 FINER = {("depthwise", "macs:0.3"): ("--multiple", "2")}
@@ -68,9 +68,9 @@ def _accuracy_before(model: str) -> float:
     """How often the static_w8a8 file of the shipped weights is right, which they say. Raises UsageError if not."""
     shipped = checkpoint.shipped(model, "cifar10")
     known = {} if shipped is None else checkpoint.load(shipped)[0].metrics
-    if ACCURACY not in known:
-        raise UsageError(f"the weights of '{model}' have no {ACCURACY}; run: python -m benchmarks.summary --record")
-    return float(known[ACCURACY])
+    if RECORDED not in known:
+        raise UsageError(f"the weights of '{model}' have no {RECORDED}; run: python -m benchmarks.summary --record")
+    return float(known[RECORDED])
 
 
 def _said(report: Path, *words: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from edgecnn.report.table import table
 from edgecnn.runtime.bundle import open_bundle
 
 BATCH = 250
+RECORDED = "static_w8a8_accuracy"  # in the headers of weights
 RECIPES = ("float32", "static_w8a8")
 HEADERS = ("model", "images", *RECIPES, "change, points (95 %)", "agreement")
 
@@ -83,7 +84,7 @@ def main(words: list[str] | None = None) -> int:
     for row in rows if options.record else ():
         path = checkpoint.shipped(row.model, row.data)
         assert path is not None  # or it could not have been quantized
-        checkpoint.annotate(path, {"static_w8a8_accuracy": row.quantized_accuracy})
+        checkpoint.annotate(path, {RECORDED: row.quantized_accuracy})
     cells = [
         (row.model, f"{row.images:,}", percent(row.float_accuracy), percent(row.quantized_accuracy), change(row),
          percent(row.agreement))

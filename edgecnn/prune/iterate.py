@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from edgecnn.prune.groups import Channels, narrower
 from edgecnn.prune.search import Measure, Plan
 from edgecnn.prune.target import Target
 from edgecnn.runtime.files import refuse_existing, write_bytes
-from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, Task, TrainRecipe, run
+from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.folder import RunFolder, check_same_settings
 from edgecnn.train.recipe import as_before, suited
 
@@ -139,20 +140,16 @@ class _Work:
         """Raise OutputExistsError for a run that is not replaced, BadFileError for one that is not there to resume."""
         if resume and not self._plan.exists():
             raise BadFileError(f"nothing to resume: {self._plan} does not exist; run without --resume")
-        steps = [folder / name for folder in self.out.glob("step-*") for name in (WEIGHTS, CHECKPOINT, CURVE)]
-        for path in [] if resume else [self._plan, self.out / WEIGHTS, *steps]:
+        for path in [] if resume else self._files():
             refuse_existing(path, force)
         RunFolder(self.out).prove_writable()
 
     def decided(self, resume: bool, measure: Measure | None, say: Callable[[str], None]) -> Plan:
         """The plan: that of the run that is resumed, or a new one, which is written down."""
         if resume:
-            return self._read(self._plan)
-        for folder in self.out.glob("step-*"):
-            for name in (WEIGHTS, CHECKPOINT, CURVE):
-                (folder / name).unlink(missing_ok=True)  # of a run that this one replaces
-        self._plan.unlink(missing_ok=True)
-        (self.out / WEIGHTS).unlink(missing_ok=True)
+            return self._read()
+        for path in self._files():
+            path.unlink(missing_ok=True)  # of a run that this one replaces
         scores = importance.scores(self.channels, self.pruning.importance, self._images())
         whole = plan.Path.of(self.shape, scores, self.pruning.target.kind, self.pruning.multiple)
 
@@ -210,7 +207,13 @@ class _Work:
         """Training images that importance is read from."""
         return sample(self._train(), importance.TAYLOR_IMAGES, IMAGES_SEED)
 
-    def _read(self, path: Path) -> Plan:
+    def _files(self) -> list[Path]:
+        """All that a run leaves, whether it is there or not."""
+        steps = (RunFolder(folder).files for folder in self.out.glob("step-*"))
+        return [self._plan, self.out / WEIGHTS, *chain.from_iterable(steps)]
+
+    def _read(self) -> Plan:
+        path = self._plan
         try:
             value = json.loads(path.read_text("utf-8"))
             found, there = Plan.from_json(value), dict(value["settings"])

@@ -38,6 +38,11 @@ class RunFolder:
         """Where the state after the last finished epoch is."""
         return self.path / CHECKPOINT
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that a run leaves, whether it is there or not."""
+        return self.checkpoint, self.path / WEIGHTS, self.path / CURVE
+
     def check(self, resume: bool, force: bool) -> None:
         """Raise OutputExistsError if the folder holds a run that is neither resumed nor, by ``force``, replaced.
 
@@ -45,8 +50,8 @@ class RunFolder:
         """
         if resume and not self.checkpoint.exists():
             raise BadFileError(f"nothing to resume: {self.checkpoint} does not exist; run without --resume")
-        for name in () if resume else (CHECKPOINT, WEIGHTS, CURVE):
-            refuse_existing(self.path / name, force)
+        for path in () if resume else self.files:
+            refuse_existing(path, force)
 
     def prove_writable(self) -> None:
         """Make the folder and write to it, so that a bad place is found before hours of work. Raises OutputError."""

@@ -8,6 +8,7 @@ layers alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,25 +35,14 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 class Muon(Optimizer):
-    """SGD with Nesterov momentum, whose steps are made orthogonal for ``hidden`` parameters; decay is decoupled.
+    """SGD with Nesterov momentum, whose steps are made orthogonal in ``orthogonal`` groups; decay is decoupled.
 
-    ``hidden`` are weights [out, ...], which are taken as matrices [out, rest]; each step of theirs has about the same
-    size whatever the gradient's, the learning rate alone says which. ``other`` matrices decay as well, ``vectors`` do
-    not.
+    Weights [out, ...] of such a group are taken as matrices [out, rest]; each step of theirs has about the same size
+    whatever the gradient's, the learning rate alone says which.
     """
 
-    def __init__(
-        self, hidden: Iterable[Tensor], other: Iterable[Tensor], vectors: Iterable[Tensor], *,
-        lr: float, momentum: float, weight_decay: float,
-    ) -> None:  # fmt: skip
-        groups = [
-            {"params": list(hidden), "orthogonal": True}, {"params": list(other), "orthogonal": False},
-            {"params": list(vectors), "orthogonal": False, "weight_decay": 0.0},
-        ]  # fmt: skip
-        super().__init__(
-            [group for group in groups if group["params"]],
-            {"lr": lr, "momentum": momentum, "weight_decay": weight_decay},
-        )
+    def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, momentum: float) -> None:
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

@@ -24,12 +24,12 @@ def make_optimizer(model: nn.Module, recipe: TrainRecipe) -> Optimizer:
     """SGD with Nesterov momentum, AdamW or Muon; biases and BatchNorm are not decayed."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
-    if recipe.optimizer == "muon":
-        hidden = _mixing(model)
-        other = [p for p in matrices if not any(p is each for each in hidden)]
-        return Muon(hidden, other, vectors, lr=recipe.learning_rate, momentum=recipe.momentum,
-                    weight_decay=recipe.weight_decay)  # fmt: skip
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    if recipe.optimizer == "muon":
+        mixing = {id(each) for each in _mixing(model)}
+        hidden = groups[0] | {"params": [p for p in matrices if id(p) in mixing], "orthogonal": True}
+        groups[0]["params"] = [p for p in matrices if id(p) not in mixing]
+        return Muon([hidden, *groups], lr=recipe.learning_rate, momentum=recipe.momentum)
     if recipe.optimizer == "adamw":
         return AdamW(groups, lr=recipe.learning_rate)
     return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)

@@ -89,7 +89,8 @@ def joined(device: torch.device) -> Iterator[Processes]:
         on_gpu = device.type == "cuda"
         dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
         try:
-            dist.barrier()  # one that fails at once must not leave while another is still joining
-            yield Processes(dist.get_rank(), dist.get_world_size())
+            processes = Processes(dist.get_rank(), dist.get_world_size())
+            processes.wait()  # one that fails at once must not leave while another is still joining
+            yield processes
         finally:
             dist.destroy_process_group()
