@@ -33,7 +33,6 @@ from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.records import decode, read_json
 
 PEER_MACS = 12_501_632  # of MLPerf's ResNet-8: those of our resnet8, which is the same network
-PRUNED = ", pruned to "
 DRAWN_FROM = 30_000  # bytes; what little a net of fewer is right about would press the others together
 HEADERS = ("network", "static_w8a8 accuracy", "bytes", "MMAC", "time, of MLPerf's ResNet-8", "not beaten")
 
@@ -42,7 +41,8 @@ HEADERS = ("network", "static_w8a8 accuracy", "bytes", "MMAC", "time, of MLPerf'
 class Network:
     """An int8 file: its accuracy as a share of all CIFAR-10 test images, and what it costs for one image.
 
-    ``time`` is a share of what MLPerf's ResNet-8 takes in the same run, None where the file was not in it.
+    ``time`` is a share of what MLPerf's ResNet-8 takes in the same run, None where the file was not in it;
+    ``target`` is what the network was pruned to.
     """
 
     name: str
@@ -50,6 +50,12 @@ class Network:
     bytes: int
     macs: float
     time: float | None = None
+    target: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """The name with what it was pruned to."""
+        return f"{self.name}, pruned to {self.target}" if self.target else self.name
 
 
 # MLPerf Tiny's larger image classifier, as its reference implementation reports it (github.com/mlcommons/tiny, IC02).
@@ -85,8 +91,8 @@ def with_best(networks: list[Network], others: list[Network]) -> list[Network]:
 
 
 def _pruned(row: Mapping[str, Any]) -> Network:
-    name = f"`{row['model']}`{PRUNED}{row['target']}"
-    return Network(name, row["static_w8a8"], row["bytes"], row["shares"]["macs"] * _macs(row["model"]))
+    model, macs = row["model"], row["shares"]["macs"] * _macs(row["model"])
+    return Network(_shown(model), row["static_w8a8"], row["bytes"], macs, target=row["target"])
 
 
 def _shown(model: str) -> str:
@@ -103,7 +109,7 @@ def text(found: list[Network]) -> str:
     lines = ["| " + " | ".join(HEADERS) + " |", "|---" + "|---:" * (len(HEADERS) - 2) + "|---|"]
     for each, unbeaten in zip(found, best, strict=True):
         time = "-" if each.time is None else f"{each.time:.2f}"
-        cells = (each.name, percent(each.accuracy), f"{each.bytes:,}", f"{each.macs / 1e6:.2f}", time)
+        cells = (each.full_name, percent(each.accuracy), f"{each.bytes:,}", f"{each.macs / 1e6:.2f}", time)
         lines.append("| " + " | ".join((*cells, "yes" if unbeaten else "")) + " |")
     return "\n".join(lines)
 
@@ -120,8 +126,8 @@ def picture(found: list[Network]) -> bytes:
         ours = each.name.startswith("`")
         place = (each.bytes, 100 * each.accuracy)
         axes.plot(*place, marker="o" if ours else "s", color="#1b6ca8" if ours else "#d1495b")
-        away, side = ((-7, 4), "right") if PRUNED in each.name else ((6, -11), "left")  # they lie close together
-        name = each.name.replace("`", "").replace(PRUNED, " ")
+        away, side = ((-7, 4), "right") if each.target else ((6, -11), "left")  # they lie close together
+        name = f"{each.name} {each.target}".replace("`", "").strip()
         axes.annotate(name, place, away, textcoords="offset points", fontsize=8, ha=side)
     axes.set(xscale="log", ylabel="CIFAR-10 test accuracy, %")
     axes.set_xlabel(f"bytes of the static_w8a8 TFLite file, from {DRAWN_FROM // 1000} kB on")

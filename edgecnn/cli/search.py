@@ -96,12 +96,14 @@ def command(
     from edgecnn.search.objectives import parse
     from edgecnn.search.study import check_storage, open_study
     from edgecnn.train import choose_device
+    from edgecnn.train.processes import slow_precision
 
     limits = {"bytes": max_bytes, "macs": max_macs, "latency": max_latency}
     bounds = {name: most for name, most in limits.items() if most is not None}
     asked = Asked(parse(objective), data, bounds=bounds, compile=compiled, **settings)
     check_target(asked.target)
-    choose_device(device)
+    if slow := slow_precision(asked.precision, choose_device(device)):
+        click.secho(slow, err=True)
     if storage is not None:
         check_storage(storage)
     if build_table is not None:

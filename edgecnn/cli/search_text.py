@@ -98,11 +98,12 @@ def searched(found: Standing, asked: Asked, more: list[str]) -> Searched:
 def commands(trained: Trained, asked: Asked, more: list[str]) -> dict[str, str]:
     """By verb, the commands that make a design in full, one after the other: 'train' with the settings it was found
     with, and 'prune' where it was pruned."""
+    from edgecnn.search.space import OPTIMIZER
     from edgecnn.train import WEIGHTS
 
     about = ["--model", trained.design, "--data", asked.data, *more]
     run = Path("runs") / f"{Path(asked.data).name}-trial-{trained.number}"
-    words = ["--epochs", str(FULL_EPOCHS), "--batch-size", str(asked.batch_size)]
+    words = ["--epochs", str(FULL_EPOCHS), "--batch-size", str(asked.batch_size), "--optimizer", OPTIMIZER]
     for name, value in trained.recipe.items():
         words += [f"--{name.replace('_', '-')}", f"{value:g}"]
     found = {"train": shlex.join(["edgecnn", "train", *about, *words, "--out", str(run)])}

@@ -28,6 +28,11 @@ class LayerCost:
         return self.values * self.module.weight[0].numel()  # each value takes one filter
 
 
+def is_depthwise(layer: nn.Module | None) -> bool:
+    """Whether each channel is convolved by itself, into one or more."""
+    return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
+
+
 def layer_costs(model: nn.Module, arguments: ModelArguments) -> list[LayerCost]:
     """All 2-d convolutions and linear layers in the order they are used, one that is used twice twice.
 

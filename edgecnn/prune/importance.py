@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import Split, batches
 from edgecnn.errors import UnknownNameError
+from edgecnn.models.strided import right_gradients
 from edgecnn.prune.groups import Channels
 
 L1, L2, TAYLOR = "l1", "l2", "taylor"
@@ -39,7 +40,7 @@ def scores(channels: Channels, criterion: str, images: Split) -> dict[str, Tenso
     if criterion != TAYLOR:
         return channels.scores(tp.importance.GroupMagnitudeImportance(p=1 if criterion == L1 else 2, normalizer=None))
     channels.model.zero_grad()
-    with torch.enable_grad():
+    with torch.enable_grad(), right_gradients(channels.model):
         for pixels, labels in batches(images, TAYLOR_BATCH, TAYLOR_IMAGES):
             logits = channels.model(to_input(torch.from_numpy(pixels)))
             cross_entropy(logits, torch.from_numpy(labels), reduction="sum").backward()

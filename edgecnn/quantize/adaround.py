@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
+from edgecnn.models.strided import right_gradients
 from edgecnn.quantize.correct import Stepper
 from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.qdq import fuses_into_relu
@@ -50,7 +51,8 @@ def adapt_rounding(graph_module: fx.GraphModule, images: Tensor) -> None:
             wanted = float_side.step(float_node)
         if given is not None:
             assert isinstance(layer, QuantizedConv2d | QuantizedLinear)
-            _adapt(layer, given, wanted, fuses_into_relu(graph_module, node), generator)
+            with right_gradients(layer):
+                _adapt(layer, given, wanted, fuses_into_relu(graph_module, node), generator)
         with torch.no_grad():
             quantized_side.step(node)
 

@@ -10,7 +10,7 @@ from typing import Any
 from edgecnn.data.augment import Augmentation
 from edgecnn.errors import UsageError
 from edgecnn.search.objectives import BYTES, COSTS, LATENCY, MACS
-from edgecnn.search.space import digest
+from edgecnn.search.space import OPTIMIZER, digest
 from edgecnn.train import TrainRecipe
 
 WARM_UP = 0.2  # of a short training; the recipe's two epochs could be all of it
@@ -73,8 +73,8 @@ class Asked:
         """The training of a trial whose recipe ``changes`` something. Raises UsageError, naming the setting."""
         return TrainRecipe(
             epochs=self.epochs, batch_size=self.batch_size, validation=self.validation, seed=self.seed,
-            precision=self.precision, compile=self.compile, warmup_epochs=min(2.0, WARM_UP * self.epochs),
-            augmentation=Augmentation(flip=mirrorable), **changes,
+            optimizer=OPTIMIZER, precision=self.precision, compile=self.compile,
+            warmup_epochs=min(2.0, WARM_UP * self.epochs), augmentation=Augmentation(flip=mirrorable), **changes,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

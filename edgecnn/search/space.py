@@ -92,6 +92,7 @@ SPACE: dict[str, Choice | Whole | Real] = {
     "weight_decay": Real(0.02, 0.1, log=True),
     "label_smoothing": Real(0.0, 0.2),
 }
+OPTIMIZER = "muon"  # what the ranges of its rate and decay are around
 RECIPE = ("learning_rate", "weight_decay", "label_smoothing")
 DIGITS = 3  # of a training setting that count; the command to train in full repeats them
 

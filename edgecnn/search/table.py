@@ -139,7 +139,7 @@ def features(network: nn.Module, arguments: ModelArguments) -> list[float]:
 def _kind(module: nn.Conv2d | nn.Linear) -> str:
     if isinstance(module, nn.Linear):
         return "linear"
-    if module.groups > 1:
+    if cost.is_depthwise(module):
         return "depthwise"
     return "pointwise" if module.kernel_size == (1, 1) else "dense"
 

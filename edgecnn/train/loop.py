@@ -20,10 +20,11 @@ from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.measure.machine import read_machine
 from edgecnn.models import ModelArguments, Normalization
+from edgecnn.models.strided import right_gradients
 from edgecnn.train.distill import prepared
 from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
-from edgecnn.train.processes import Processes, choose_device, joined
+from edgecnn.train.processes import Processes, choose_device, joined, slow_precision
 from edgecnn.train.progress import Progress
 from edgecnn.train.recipe import TrainRecipe
 from edgecnn.train.state import State
@@ -118,6 +119,7 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
         state = State.start(live, recipe)
         curve = folder.resume(header, state) if resume else []
 
+        until_done.enter_context(right_gradients(live))
         runner = processes.parallel(live, place)
         teacher = _teacher(task, recipe, place)
         if recipe.compile:
@@ -130,6 +132,8 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
 
         silent = task.silent or not processes.first
         with Progress(recipe.epochs, trainer.steps, state.epoch, folder.checkpoint, silent=silent) as progress:
+            if slow := slow_precision(recipe.precision, place):
+                progress.say(slow)
             for epoch in range(state.epoch, recipe.epochs):
                 started = time.monotonic()
                 task.before_epoch(state, epoch)

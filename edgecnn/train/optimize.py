@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from edgecnn.models.cost import is_depthwise
 from edgecnn.train.muon import Muon
 from edgecnn.train.recipe import TrainRecipe
 
@@ -38,11 +39,7 @@ def make_optimizer(model: nn.Module, recipe: TrainRecipe) -> Optimizer:
 def _mixing(model: nn.Module) -> list[Tensor]:
     """Weights of the layers that mix channels, but for the last, whose outputs are the classes."""
     layers = [each for each in model.modules() if isinstance(each, (nn.Conv2d, nn.Linear))]
-    return [each.weight for each in layers[:-1] if not _is_depthwise(each)]
-
-
-def _is_depthwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
+    return [each.weight for each in layers[:-1] if not is_depthwise(each)]
 
 
 def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:

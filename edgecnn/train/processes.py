@@ -14,6 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from edgecnn.errors import UsageError
 
+# Features with which a processor multiplies bfloat16, of those that torch.cpu knows; "bf16" is ARM's.
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+
 
 def choose_device(name: str) -> torch.device:
     """'auto' takes CUDA where there is one, otherwise the CPU; under torchrun each process takes its own GPU.
@@ -33,6 +36,14 @@ def choose_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device '{name}' cannot be used ({reason}); use auto, cpu or cuda") from error
     return device
+
+
+def slow_precision(precision: str, device: torch.device) -> str:
+    """What to say before a training in ``precision`` on a processor that must imitate it; otherwise empty."""
+    features = torch.cpu.get_capabilities()
+    if precision != "bfloat16" or device.type != "cpu" or any(features.get(name) for name in BFLOAT16):
+        return ""
+    return f"this processor has no instructions for bfloat16 ({', '.join(BFLOAT16)}): float32 is faster on it"
 
 
 @dataclass(frozen=True)

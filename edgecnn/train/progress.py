@@ -38,7 +38,7 @@ class Progress:
     ) -> None:
         self._bar.close()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self._say(self._stopped())
+            self.say(self._stopped())
 
     def batch(self, total_loss: Tensor, total_correct: Tensor, seen: int) -> None:
         """A batch of the running epoch is done; the sums (scalars) are over its ``seen`` images so far."""
@@ -57,13 +57,15 @@ class Progress:
             self._bar.set_postfix_str(text)
             return
         left = row["seconds"] / self._done * (self._epochs - self._done)
-        self._say(f"epoch {self._done}/{self._epochs}  {text}  {left:.0f} s left")
+        self.say(f"epoch {self._done}/{self._epochs}  {text}  {left:.0f} s left")
 
     def _stopped(self) -> str:
         if self._done == 0:
             return "stopped before an epoch was finished; there is nothing to resume"
         return f"stopped; {self._done} of {self._epochs} epochs are in {self._checkpoint}: go on with --resume"
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Show a line; a bar is drawn anew below it."""
         if not self._silent:
-            print(line, file=self._stream, flush=True)
+            tqdm.write(line, self._stream)
+            self._stream.flush()

@@ -281,3 +281,19 @@ def test_what_is_no_checkpoint_is_not_resumed(tmp_path: Path) -> None:
 def test_a_device_that_is_not_here(name: str) -> None:
     with pytest.raises(UsageError, match=rf"device '{name}' cannot be used \(.*\); use auto, cpu or cuda"):
         choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("precision", "features", "told"),
+    [("bfloat16", {"avx2": True}, True), ("bfloat16", {"avx2": True, "amx_bf16": True}, False),
+     ("bfloat16", {"bf16": True}, False), ("float32", {"avx2": True}, False)],
+)  # fmt: skip
+def test_a_processor_without_bfloat16_is_said_to_be_slow_with_it(
+    precision: str, features: dict[str, bool], told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    train("lenet", small.dataset(), replace(QUICK, epochs=1, precision=precision), tmp_path / "run", device="cpu")
+    first, *more = capsys.readouterr().err.splitlines()
+    assert first.startswith("this processor has no instructions for bfloat16") == told
+    assert [line.startswith("epoch 1/1 ") for line in (more if told else [first, *more])] == [True]
