@@ -28,7 +28,6 @@ from edgecnn.train import WEIGHTS
 MODELS = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
 TARGETS = ("macs:0.7", "macs:0.5", "macs:0.3")
 EPOCHS = 20
-FAST = ("--compile", "--precision", "bfloat16")
 # A quarter of depthwise's MACs are the image's own convolution, which stays: the rest must come down further.
 FINER = {("depthwise", "macs:0.3"): ("--multiple", "2")}
 HEADERS = (
@@ -37,7 +36,7 @@ HEADERS = (
 )  # fmt: skip
 
 
-def run(model: str, target: str, epochs: int, folder: Path) -> Row:
+def run(model: str, target: str, epochs: int, precision: str, folder: Path) -> Row:
     """Prune, or go on with, one model below ``folder``, and quantize what is left.
 
     Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
@@ -47,7 +46,8 @@ def run(model: str, target: str, epochs: int, folder: Path) -> Row:
     place = folder / f"{model}-{target.replace(':', '')}"
     words = ["--model", model, "--data", "cifar10"]
     asked = ["--target", target, "--epochs", str(epochs), "--out", str(place)]
-    asked += [*FAST, *FINER.get((model, target), ()), *(["--resume"] if (place / PLAN).exists() else [])]
+    asked += ["--compile", "--precision", precision, *FINER.get((model, target), ())]
+    asked += ["--resume"] if (place / PLAN).exists() else []
     document = _said(Path(f"{place}.json"), "prune", *words, *asked)
     weights = ["--weights", str(place / WEIGHTS), "--format", "tflite", "--out", f"{place}-bundle"]
     quantized = _said(Path(f"{place}-static_w8a8.json"), "quantize", *words, *weights)["quantized"]
@@ -110,10 +110,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--model", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--target", nargs="+", default=list(TARGETS))
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--precision", default="bfloat16", help="float32 is faster where the processor has no bfloat16")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
         for model, target in itertools.product(options.model, options.target):
-            yield run(model, target, options.epochs, options.runs)
+            yield run(model, target, options.epochs, options.precision, options.runs)
 
     return RESULTS.main(parser, rows, words)
 

@@ -39,14 +39,13 @@ MODELS = {
     STATIC_W4A8.name: ("depth_res", "resnet8"),
 }
 SEEDS = (0, 1, 2)
-FAST = ("--compile", "--precision", "bfloat16")
 HEADERS = (
     "model", "recipe", "float32", "calibrated", "trained: mean (lowest to highest)", "change, points: mean", "lowest",
     "agreement with simulation", "QUANTIZE ops", "epochs", "training",
 )  # fmt: skip
 
 
-def run(model: str, recipe: str, seed: int, folder: Path) -> Row:
+def run(model: str, recipe: str, seed: int, precision: str, folder: Path) -> Row:
     """Train, or go on with, one model and seed below ``folder``, and hold its file against its simulation.
 
     Accuracies and agreement are shares of all test images, ``change`` is in points from float32. ``calibrated`` is the
@@ -54,7 +53,8 @@ def run(model: str, recipe: str, seed: int, folder: Path) -> Row:
     """
     start = model if recipe == STATIC_W8A8.name else f"{model}-{recipe}"
     place, bundle = (folder / f"{start}-{seed}{part}" for part in ("", "-bundle"))
-    words = ["--qat", "--seed", str(seed), *FAST, "--run", str(place), "--out", str(bundle)]
+    words = ["--qat", "--seed", str(seed), "--compile", "--precision", precision]
+    words += ["--run", str(place), "--out", str(bundle)]
     words += ["--resume"] if (place / CHECKPOINT).exists() else []
     document = _quantized(folder / f"{start}-{seed}.json", model, recipe, *words)
     shipped = checkpoint.shipped(model, "cifar10")
@@ -139,11 +139,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--recipe", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
     parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--precision", default="bfloat16", help="float32 is faster where the processor has no bfloat16")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
         for recipe, model, seed in itertools.product(options.recipe, options.model, options.seed):
             if model in MODELS[recipe]:
-                row = run(model, recipe, seed, options.runs)
+                row = run(model, recipe, seed, options.precision, options.runs)
                 if options.record and seed == SEEDS[0] and recipe == STATIC_W8A8.name:
                     ship(model, options.runs, row["trained"])
                 yield row
