@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch import Tensor
+from torch.nn.functional import conv2d, cross_entropy
 
 from edgecnn import checkpoint
 from edgecnn.data.augment import Augmentation
@@ -297,3 +298,16 @@ def test_a_processor_without_bfloat16_is_said_to_be_slow_with_it(
     first, *more = capsys.readouterr().err.splitlines()
     assert first.startswith("this processor has no instructions for bfloat16") == told
     assert [line.startswith("epoch 1/1 ") for line in (more if told else [first, *more])] == [True]
+
+
+def test_no_gradient_is_asked_for_that_torch_gets_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[int, tuple[int, ...]]] = []
+
+    def watched(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any = (1, 1), *more: Any) -> Tensor:
+        if torch.is_grad_enabled() and weight.shape[2:] == (1, 1):
+            steps.append((weight.shape[1], tuple(stride)))
+        return conv2d(x, weight, bias, stride, *more)
+
+    monkeypatch.setattr("torch.nn.functional.conv2d", watched)
+    train("design:c4-r8s2-r16s2-r24s2", small.dataset(), replace(QUICK, epochs=1), tmp_path / "run", device="cpu")
+    assert set(steps) == {(4, (1, 1)), (8, (1, 1)), (16, (2, 2))}, "those of few channels skip pixels first"
