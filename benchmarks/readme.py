@@ -1,7 +1,8 @@
-"""The README's table, from committed results: ``python -m benchmarks.readme [--write]``.
+"""The README's table, from committed results: ``python -m benchmarks.readme [--write | --machine MACHINE]``.
 
 It stands between two comments, the first of which names the machine: ``<!-- results: MACHINE -->`` and
-``<!-- end of results -->``. Without ``--write`` the table is printed and nothing changed.
+``<!-- end of results -->``. Without ``--write`` the table is printed and nothing changed; ``--machine`` prints that of
+another machine.
 """
 
 from __future__ import annotations
@@ -90,8 +91,15 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description="The README's table.")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--file", type=Path, default=README)
+    machines = sorted(path.parent.name for path in RESULTS.glob(f"*/{BENCH}"))
+    parser.add_argument(
+        "--machine", choices=machines, metavar="MACHINE", help=f"print the table of {', '.join(machines)}"
+    )
     options = parser.parse_args(words)
     try:
+        if options.machine:
+            print(block(RESULTS / options.machine).strip())
+            return 0
         text = updated(options.file.read_text("utf-8"))
     except EdgeCNNError as error:
         print(f"readme: error: {error}", file=sys.stderr)

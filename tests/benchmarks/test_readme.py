@@ -93,3 +93,11 @@ def test_write_changes_the_file_and_otherwise_the_table_is_printed(
     assert file.read_text() == TEXT
     assert readme.main(["--file", str(file), "--write"]) == 0
     assert file.read_text() == shown
+
+
+def test_any_machine_s_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = readme.README.read_text("utf-8")
+    match = readme.BLOCK.search(text)
+    assert match is not None
+    assert readme.main(["--machine", match[1]]) == 0
+    assert capsys.readouterr().out.strip() == match[3].strip()
