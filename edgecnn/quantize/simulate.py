@@ -9,8 +9,9 @@ modes:
     FROZEN    the same, and ranges stay
     SIMULATE  round to the quantized grid and back (torch.fake_quantize_*); what an exported file is judged by
     TFLITE    quantize/dequantize pairs (quantized_decomposed) that litert-torch turns into integer operations
-    ONNX      the same for ONNX Runtime: activations uint8, which is the same grid with the zero point moved by 128,
-              and weights stored as int8
+    ONNX      the same for ONNX Runtime: activations and stored weights uint8, which are the same grids with the zero
+              point moved by 128. On x86 without VNNI, kernels for int8 weights (MLAS, and OpenVINO's) add products in
+              16 bits, which saturates and says nothing; those for uint8 do not. With VNNI they are the slower ones
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Mode(Enum):
 
 EXPORTED = (Mode.TFLITE, Mode.ONNX)
 TRAINED = (Mode.FOLLOW, Mode.FROZEN)
+
+
+def stored_as(mode: Mode) -> tuple[int, torch.dtype]:
+    """What is added to the integers in an exported file, and their type there."""
+    return (128, torch.uint8) if mode is Mode.ONNX else (0, torch.int8)
 
 
 def straight_through(x: Tensor, scale: Tensor, lowest: Tensor | int, highest: Tensor | int) -> Tensor:
@@ -145,7 +151,7 @@ class ActivationQuantizer(nn.Module):
         if self.mode is Mode.SIMULATE:
             affine = self.affine()
             return torch.fake_quantize_per_tensor_affine(x, affine.scale, affine.zero_point, QMIN, QMAX)
-        shift, dtype = (128, torch.uint8) if self.mode is Mode.ONNX else (0, torch.int8)
+        shift, dtype = stored_as(self.mode)
         grid = (self.exported.scale, self.exported.zero_point + shift, QMIN + shift, QMAX + shift, dtype)
         return _ops.dequantize_per_tensor(_ops.quantize_per_tensor(x, *grid), *grid)
 
@@ -235,7 +241,7 @@ class _QuantizedWeight(nn.Module):
             # Buffers, as the converter wants to find constants.
             scales = self.weight_scales()
             self.register_buffer("exported_scales", scales, persistent=False)
-            zeros = torch.zeros_like(scales, dtype=torch.int64)
+            zeros = torch.full_like(scales, stored_as(mode)[0], dtype=torch.int64)
             stored = _ops.quantize_per_channel(self.weight.detach(), *self._grid(scales, zeros))
             self.register_buffer("exported_zeros", zeros, persistent=False)
             self.register_buffer("exported_weight", stored, persistent=False)
@@ -281,7 +287,8 @@ class _QuantizedWeight(nn.Module):
         return _ops.dequantize_per_channel(_ops.quantize_per_channel(self.weight, *grid), *grid)
 
     def _grid(self, scales: Tensor, zeros: Tensor) -> tuple[Tensor, Tensor, int, int, int, torch.dtype]:
-        return scales, zeros, 0, -self.largest, self.largest, torch.int8
+        shift, dtype = stored_as(self.mode)
+        return scales, zeros, 0, shift - self.largest, shift + self.largest, dtype
 
 
 class QuantizedConv2d(_QuantizedWeight, nn.Conv2d):

@@ -32,6 +32,13 @@ def test_float_and_int8_files(tmp_path):
                 pieces = [predict(runner, source.probes[start : start + size]) for start in range(0, 32, size)]
                 assert np.abs(np.concatenate(pieces) - logits).max() <= 1e-5
 
+    # Kernels for weights of int8 saturate on x86 without VNNI: mod_cnn's accuracy fell from 83 % to 67.
+    graph = onnx.load(tmp_path / static.file).graph
+    stored = {each.name: each.data_type for each in graph.initializer}
+    layers = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
+    assert len(layers) == 8 + 3
+    assert {stored[node.input[0]] for node in layers} == {onnx.TensorProto.UINT8}
+
     # What ONNX Runtime makes of the int8 file: integer kernels for every layer.
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
