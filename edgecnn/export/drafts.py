@@ -182,11 +182,10 @@ def _torchscript(order: Order, source: Source) -> Draft:
         graph = source.trained.float_graph(source.model)
     kept = layer_names(graph, float_nodes(graph, order.float_layers))
     images = source.calibration_batches()
-    quantized = torchscript.quantize(graph, source.arguments, images, order.engine, order.float_layers)
+    quantized, simulated = torchscript.quantize(graph, source.arguments, images, order.engine, order.float_layers)
     content = torchscript.convert(quantized, source.arguments)
-    reference = torchscript.predictor(quantized, order.engine)
     return Draft(
-        order.format, order.recipe, content, reference, rewrites=_portable(order), engine=order.engine,
+        order.format, order.recipe, content, predictor(simulated), rewrites=_portable(order), engine=order.engine,
         float_layers=kept,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from edgecnn.export import parity
 from edgecnn.export.blame import first_fault, layer_names
 from edgecnn.export.drafts import Draft, Order, make
 from edgecnn.export.source import Source
+from edgecnn.export.torchscript import DEFAULT_ENGINE
 from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, sqnr
@@ -208,6 +209,8 @@ def _pass_accuracy(
 
 
 def _blame(draft: Draft, source: Source, runner: Runner) -> str:
+    if draft.engine not in (None, DEFAULT_ENGINE):
+        return f"the engine '{draft.engine}' computes otherwise on this machine; take {DEFAULT_ENGINE}, the default"
     if draft.graph is None or draft.format != "tflite":
         return f"{draft.format} has no layers that could be held against PyTorch's"
     return first_fault(draft.content, draft.graph, source.probes, runner.input)

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import fx, nn
 
-from edgecnn import evaluate
 from edgecnn.data.augment import to_input
 from edgecnn.errors import UnknownNameError
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.floats import float_nodes
-from edgecnn.quantize.graph import example
+from edgecnn.quantize.graph import example, finish, module_of
+from edgecnn.quantize.layers import UnitClamp
 
 DEFAULT_ENGINE = "qnnpack"  # the only one on ARM, and on x86 the fastest for nets this small
 
@@ -56,43 +56,48 @@ def _engine(name: str) -> Iterator[None]:
         torch.backends.quantized.engine = previous
 
 
-def predictor(quantized: nn.Module, engine: str) -> Callable[[np.ndarray], np.ndarray]:
-    """As ``evaluate.predictor``, for a module that ``quantize`` gave for ``engine``."""
-    predict = evaluate.predictor(quantized)
-
-    def with_engine(images: np.ndarray) -> np.ndarray:
-        with _engine(engine):
-            return predict(images)
-
-    return with_engine
-
-
 def quantize(
     graph_module: fx.GraphModule,
     arguments: ModelArguments,
     images: Iterable[np.ndarray],
     engine: str,
     float_layers: Iterable[str] = (),
-) -> nn.Module:
-    """An int8 module for ``engine``, calibrated on batches uint8 [n, height, width, channels].
+) -> tuple[nn.Module, nn.Module]:
+    """An int8 module for ``engine``, calibrated on batches uint8 [n, height, width, channels], and its simulation.
 
     TorchScript has no quantize/dequantize form that its engines would run in integers, so this is PyTorch's own
-    FX-graph quantization with its own ranges, not our QDQ graph. ``float_layers`` stay float32, as in
-    ``ptq.calibrate``. Raises UnknownNameError for another engine, or for no layer.
+    FX-graph quantization with its own ranges, not our QDQ graph. The simulation has the same integers and computes with
+    them in float, in no engine: one whose sums saturate, as some do on x86 without VNNI, is found out by it.
+    ``float_layers`` stay float32, as in ``ptq.calibrate``. Raises UnknownNameError for another engine, or for no layer.
     """
     check_engine(engine)
     with captured("the int8 TorchScript conversion"), torch.no_grad():
         from torch.ao.quantization import get_default_qconfig_mapping
-        from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+        from torch.ao.quantization.quantize_fx import convert_fx, convert_to_reference_fx, prepare_fx
 
         with _engine(engine):
             settings = get_default_qconfig_mapping(engine)
             for node in float_nodes(graph_module, float_layers):
                 if node.op == "call_module":
                     settings.set_module_name(str(node.target), None)
-            observed = prepare_fx(copy.deepcopy(graph_module), settings, (example(arguments),))
+            observed = prepare_fx(_ready(graph_module), settings, (example(arguments),))
             for batch in images:
                 observed(to_input(torch.from_numpy(batch)))
-            quantized = convert_fx(observed)
-    assert isinstance(quantized, nn.Module)
-    return quantized
+            quantized = convert_fx(copy.deepcopy(observed))
+            simulation = convert_to_reference_fx(observed)
+    assert isinstance(quantized, nn.Module) and isinstance(simulation, nn.Module)
+    return quantized, simulation
+
+
+def _ready(graph_module: fx.GraphModule) -> fx.GraphModule:
+    """A copy whose clamps take images channel by channel, in memory.
+
+    QNNPACK's clamp writes what it was given pixel by pixel into a tensor that is read channel by channel (qclamp.cpp of
+    torch 2.14; the same was mended for other functions in pytorch/pytorch#46077).
+    """
+    copied = copy.deepcopy(graph_module)
+    for node in copied.graph.nodes:
+        if isinstance(module_of(copied, node), nn.Hardtanh | UnitClamp) or node.target in (torch.clamp, "clamp"):
+            with copied.graph.inserting_before(node):
+                node.replace_input_with(node.args[0], copied.graph.call_method("contiguous", (node.args[0],)))
+    return finish(copied)
