@@ -208,4 +208,6 @@ def _why(
             f"float32 is the best for {target}: with {' '.join(floating.rewrites) or 'no passes'} it costs "
             f"{of_float / cost:.2f} of the best static_w8a8 file ({how}, {shown} {unit})"
         )
+    if cost >= of_float:  # by no more than noise
+        return f"static_w8a8 is no cheaper than float32 on {target}: with {how} it costs {shown} {unit}, {beside}"
     return f"static_w8a8 with {how} costs the least on {target}, {shown} {unit} an image: {beside}"

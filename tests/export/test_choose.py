@@ -187,6 +187,17 @@ def test_float32_is_offered_where_nothing_quantized_is_as_cheap(chosen: Any) -> 
     assert (choice.quantized.rewrites, choice.quantized.float_layers) == (("flatten_order", "pool_as_conv"), ())
 
 
+def test_what_costs_as_much_as_float32_is_not_said_to_cost_less(chosen: Any) -> None:
+    def price(order: Order) -> Any:
+        return tuple((1000.0 if order.recipe is FLOAT32 else 1010.0) + 40 * number for number in range(9))
+
+    choice, _ = chosen(price, "time")
+    record = choice.made_for
+    assert not record.float_is_best
+    assert record.why.startswith("static_w8a8 is no cheaper than float32 on cortex-a72: with no passes it costs 1,17")
+    assert record.why.endswith(" microseconds, 1.01 of float32")
+
+
 def test_a_candidate_that_fails_is_left_out_with_its_reason(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def price(order: Order) -> Any:
         if order.recipe is FLOAT32:
