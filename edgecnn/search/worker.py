@@ -62,10 +62,16 @@ def _one(study: Study, trial: optuna.Trial, trials: int, tryout: Try) -> bool:
             return False
         with _beating(trial):
             outcome = tryout(study, trial)
+        _tell(study, trial, outcome)
     except BaseException as error:
         # What ends a worker and is known to us, such as a board that is gone, is no fault of the candidate.
         give_back(study, _frozen(study, trial), blame=not isinstance(error, KeyboardInterrupt | EdgeCNNError))
         raise
+    return True
+
+
+def _tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> None:
+    """Write down how a trial ended."""
     try:
         if outcome.values is None:
             trial.set_user_attr(END, outcome.end)
@@ -77,7 +83,6 @@ def _one(study: Study, trial: optuna.Trial, trials: int, tryout: Try) -> bool:
         # It was taken for lost, as on a computer that slept, and is tried again: another's result will count.
         if _frozen(study, trial).state == TrialState.RUNNING:
             raise
-    return True
 
 
 def _frozen(study: Study, trial: optuna.Trial) -> FrozenTrial:

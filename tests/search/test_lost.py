@@ -67,6 +67,33 @@ def test_workers_stop_at_the_number_asked_for_and_an_interruption_is_tried_again
     assert seen[2] == seen[1]
 
 
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("outcome", [Outcome((0.5, 1.0)), Outcome(None, "dear", "too many bytes")])
+def test_an_interruption_while_a_result_is_written_leaves_nothing_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool, outcome: Outcome
+) -> None:
+    study, seen = open_study(str(tmp_path / "j.log"), ASKED), []
+    tell = study.tell
+
+    def tryout(study, trial) -> Outcome:
+        seen.append(trial.suggest_int("width", 1, 1000))
+        return outcome
+
+    def interrupted(*arguments, **more):
+        if written:
+            tell(*arguments, **more)
+        monkeypatch.setattr(study, "tell", tell)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "tell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work(study, 2, tryout)
+    assert not [trial for trial in study.get_trials() if trial.state == TrialState.RUNNING]
+    work(study, 2, tryout)
+    assert len(seen) == (2 if written else 3)
+    assert written or seen[1] == seen[0]
+
+
 def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "j.log"
     open_study(str(path), ASKED)
