@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 TABLE = "table:"
 TIMING = ".timing.lock"
+REPEAT = 10.0  # seconds after which a worker that was to end is told again; what it still writes takes less
 FORMS = f"{LOCAL}, {SSH}[USER@]HOST[:PORT], {EMULATED}CPU, {TABLE}FILE"
 
 
@@ -123,16 +125,18 @@ def main() -> int:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
     job = Job.from_json(json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    try:
-        from edgecnn.data import registry
-        from edgecnn.search.asked import Asked
-        from edgecnn.search.study import open_study
+    from edgecnn.data import registry
+    from edgecnn.search.asked import Asked
+    from edgecnn.search.study import open_study
+    from edgecnn.search.tryout import Tryout  # noqa: F401  torch_pruning swallows what interrupts its import
 
+    try:
+        threading.Thread(target=_end_with_input, daemon=True).start()
         asked = Asked.from_json(job.asked)
         data = registry.load(asked.data, image=job.image, on_broken=job.on_broken)
         run(job, open_study(job.storage, asked), data, lambda: None, _log)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it was heard
         return 130
     except EdgeCNNError as error:
         _log(f"edgecnn: error: {error}")
@@ -148,4 +152,6 @@ def _end_with_input() -> None:
     """Wait until whoever started this process is gone or wants it to end."""
     while os.read(0, 1 << 16):
         pass
-    os.kill(os.getpid(), signal.SIGINT)
+    while True:  # an interruption that comes within a destructor or a callback is swallowed
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(REPEAT)

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -65,10 +66,16 @@ def give_back(study: Study, trial: FrozenTrial, *, blame: bool) -> bool:
         study.tell(trial.number, state=TrialState.FAIL)
     except (ValueError, RuntimeError):  # it is finished: by its worker after all, or by another that watched
         return False
-    tries = trial.user_attrs.get(TRIES, 0) + blame
-    if trial.params and tries < MOST_TRIES:
-        study.enqueue_trial(trial.params, {AGAIN: trial.number, TRIES: tries})
+    tries, drawn = trial.user_attrs.get(TRIES, 0) + blame, _drawn(study, trial)
+    if drawn and tries < MOST_TRIES:
+        study.enqueue_trial(drawn, {AGAIN: trial.number, TRIES: tries})
     return True
+
+
+def _drawn(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial tries as far as it is known: one that is tried again may have ended before it drew it all again."""
+    before = trial.user_attrs.get(AGAIN)
+    return trial.params if before is None else _drawn(study, study.get_trials(deepcopy=False)[before]) | trial.params
 
 
 def _machine() -> tuple[str, str]:

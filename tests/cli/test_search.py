@@ -8,6 +8,8 @@ import os
 import re
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +34,7 @@ from edgecnn.search.study import open_study
 from tests.measure.scripted_costs import ScriptedCosts
 from tests.search.small import small_space as small_space
 from tests.search.small import words as words
-from tests.train.interrupted import child
+from tests.train.interrupted import ROOT, child
 
 
 def done(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[dict[str, Any], str]:
@@ -253,6 +255,27 @@ def test_control_c_leaves_no_process_and_a_journal_that_goes_on(tmp_path: Path, 
     left = [trial for trial in trials_in(out, words) if trial.state == TrialState.RUNNING]
     # What was begun in that moment and drew nothing yet is no loss.
     assert not any(trial.params for trial in left), left
+
+
+DEAF_ONCE = """
+import signal, sys
+from edgecnn.cli import search_worker
+def run(*arguments):
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        signal.pause()
+search_worker.run, search_worker.REPEAT = run, 0.1
+sys.exit(search_worker.main())
+"""
+
+
+def test_a_worker_whose_interruption_was_swallowed_by_a_library_is_interrupted_again(tmp_path: Path) -> None:
+    asked = Asked(("accuracy", "macs"), "digits").to_json()
+    job = search_worker.Job(asked, str(tmp_path / verb.JOURNAL), 1, str(tmp_path), None, "refuse", "cpu")
+    told = json.dumps(job.to_json()) + "\n"  # and then its standard input ends
+    ended = subprocess.run([sys.executable, "-c", DEAF_ONCE], input=told, text=True, capture_output=True, cwd=ROOT)
+    assert (ended.returncode, ended.stderr) == (130, "")
 
 
 @pytest.mark.parametrize(

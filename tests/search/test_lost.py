@@ -51,6 +51,18 @@ def test_what_a_lost_worker_tried_is_tried_again_but_not_for_ever(tmp_path: Path
     assert not [trial for trial in study.get_trials() if trial.state == TrialState.WAITING]
 
 
+def test_what_is_tried_again_is_not_lost_with_a_worker_that_ends_before_it_has_drawn_it(tmp_path: Path) -> None:
+    study = open_study(str(tmp_path / "j.log"), ASKED)
+    first = study.ask()
+    drawn = first.suggest_int("width", 1, 1000), first.suggest_int("depth", 1, 1000)
+    give_back(study, study.get_trials()[0], blame=False)
+    for number in (1, 2):
+        study.ask()
+        give_back(study, study.get_trials()[number], blame=False)
+    last = study.ask()
+    assert (last.suggest_int("width", 1, 1000), last.suggest_int("depth", 1, 1000)) == drawn
+
+
 def test_workers_stop_at_the_number_asked_for_and_an_interruption_is_tried_again(tmp_path: Path) -> None:
     study, seen = open_study(str(tmp_path / "j.log"), ASKED), []
 
