@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
-from edgecnn.models.cost import layer_costs
+from edgecnn.models.cost import is_depthwise, layer_costs
 from edgecnn.models.widths import Widths, widths_of
 from edgecnn.prune.groups import Group, narrower
 from edgecnn.prune.target import BYTES
@@ -83,7 +83,7 @@ def shape_of(model: nn.Module, arguments: ModelArguments, groups: list[Group]) -
         if name not in widths:
             fixed += each.macs
             continue
-        depthwise = isinstance(module, nn.Conv2d) and module.groups > 1
+        depthwise = is_depthwise(module)
         pairs = module.weight.shape[0] * (1 if depthwise else module.weight.shape[1])
         positions = each.values // module.weight.shape[0]
         before = layers[name].positions if name in layers else 0  # used more than once
