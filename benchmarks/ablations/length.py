@@ -24,18 +24,20 @@ from edgecnn.train import TrainRecipe
 from edgecnn.train.recipe import OPTIMIZERS, suited
 
 EPOCHS = (5, 10, 20, 40, 80)
-START = TrainRecipe(label_smoothing=0.0, augmentation=Augmentation(shift=2), precision="bfloat16", compile=True)
+START = TrainRecipe(label_smoothing=0.0, augmentation=Augmentation(shift=2), compile=True)
 TAUGHT: dict[str, Any] = {"distillation": 0.9, "views": 8}
 HEADERS = (
-    "model", "optimizer", "teacher", "epochs", "seeds", "held out, %: mean (lowest to highest)",
+    "model", "optimizer", "teacher", "epochs", "precision", "seeds", "held out, %: mean (lowest to highest)",
     "beyond half as many epochs", "as trained on",
 )  # fmt: skip
 
 
-def run(model: str, optimizer: str, epochs: int, seed: int, weights: Path | None, folder: Path) -> Row:
+def run(model: str, optimizer: str, epochs: int, seed: int, precision: str, weights: Path | None, folder: Path) -> Row:
     """Train one schedule below ``folder``, or go on with it; ``weights`` are the teacher's, if it has one."""
-    recipe = replace(START, **suited(optimizer), epochs=epochs, seed=seed, **({} if weights is None else TAUGHT))
-    return {"optimizer": optimizer} | learned(model, recipe, weights, folder, optimizer, str(epochs))
+    taught = {} if weights is None else TAUGHT
+    recipe = replace(START, **suited(optimizer), epochs=epochs, seed=seed, precision=precision, **taught)
+    how = {"optimizer": optimizer, "precision": precision}
+    return how | learned(model, recipe, weights, folder, optimizer, str(epochs))
 
 
 def text(rows: Sequence[Row]) -> str:
@@ -50,11 +52,12 @@ def text(rows: Sequence[Row]) -> str:
             found[*how, epochs, seed] - half for seed, half in zip(seeds, halves, strict=True) if half is not None
         ]
         cells.append((
-            *how, str(epochs), str(len(mine)), spread([100 * row["accuracy"] for row in mine]),
+            *how, str(epochs), ", ".join(sorted({row["precision"] for row in mine})), str(len(mine)),
+            spread([100 * row["accuracy"] for row in mine]),
             spread(changes, "+") if changes else "-",
             f"{100 * statistics.mean(row['train_accuracy'] for row in mine):.1f} %",
         ))  # fmt: skip
-    return table(HEADERS, cells, "lllrrrrr")
+    return table(HEADERS, cells, "lllrlrrrr")
 
 
 def way(row: Row) -> tuple[str, str, str]:
@@ -73,6 +76,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--optimizer", nargs="+", default=["muon", "sgd"], choices=OPTIMIZERS)
     parser.add_argument("--epochs", nargs="+", type=int, default=list(EPOCHS))
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
+    parser.add_argument("--precision", default="bfloat16", help="float32 is faster where the processor has no bfloat16")
     parser.add_argument("--teacher", type=Path, metavar="FILE", dest="weights", help="weights to learn from")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
@@ -85,7 +89,7 @@ def main(words: list[str] | None = None) -> int:
         ):
             taught = "no" if weights is None else "a"
             print(f"{model}, {optimizer}, {epochs} epochs, seed {seed}, {taught} teacher", file=sys.stderr)
-            yield run(model, optimizer, epochs, seed, weights, options.runs)
+            yield run(model, optimizer, epochs, seed, options.precision, weights, options.runs)
 
     return RESULTS.main(parser, rows, words)
 

@@ -16,8 +16,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def row(epochs: int, seed: int, accuracy: float, teacher: str = "", optimizer: str = "muon") -> dict[str, Any]:
     return {
-        "model": "a", "optimizer": optimizer, "teacher": teacher, "epochs": epochs, "seed": seed, "images": 5000,
-        "accuracy": accuracy, "train_accuracy": 0.5 + seed / 10, "seconds": 90.0,
+        "model": "a", "optimizer": optimizer, "teacher": teacher, "epochs": epochs, "seed": seed,
+        "precision": f"float{16 * (seed + 1)}", "images": 5000, "accuracy": accuracy,
+        "train_accuracy": 0.5 + seed / 10, "seconds": 90.0,
     }  # fmt: skip
 
 
@@ -26,12 +27,12 @@ def test_a_length_is_one_line_and_what_it_brings_is_from_half_of_it_with_the_sam
     rows += [row(10, 0, 0.9, "big"), row(40, 0, 0.6), row(10, 0, 0.65, optimizer="sgd")]
     lines = [" ".join(line.split()) for line in length.text(rows).splitlines()[2:]]
     assert lines == [
-        "a muon 5 2 71.00 (70.00 to 72.00) - 55.0 %",
-        "a muon 10 2 74.50 (74.00 to 75.00) +3.50 (+2.00 to +5.00) 55.0 %",
-        "a muon 20 2 78.00 (76.00 to 80.00) +2.00 65.0 %",
-        "a muon 40 1 60.00 - 50.0 %",
-        "a muon big 10 1 90.00 - 50.0 %",
-        "a sgd 10 1 65.00 - 50.0 %",
+        "a muon 5 float16, float32 2 71.00 (70.00 to 72.00) - 55.0 %",
+        "a muon 10 float16, float32 2 74.50 (74.00 to 75.00) +3.50 (+2.00 to +5.00) 55.0 %",
+        "a muon 20 float32, float48 2 78.00 (76.00 to 80.00) +2.00 65.0 %",
+        "a muon 40 float16 1 60.00 - 50.0 %",
+        "a muon big 10 float16 1 90.00 - 50.0 %",
+        "a sgd 10 float16 1 65.00 - 50.0 %",
     ]
 
 
@@ -40,14 +41,17 @@ def test_the_shortest_is_run_first_and_with_a_teacher_only_where_there_is_one(
 ) -> None:
     made: list[tuple[int, int, Path | None]] = []
 
-    def run(_model: str, optimizer: str, epochs: int, seed: int, weights: Path | None, _out: Path) -> dict[str, Any]:
-        assert optimizer == "sgd"
+    def run(
+        _model: str, optimizer: str, epochs: int, seed: int, precision: str, weights: Path | None, _out: Path
+    ) -> dict[str, Any]:
+        assert (optimizer, precision) == ("sgd", "float32")
         made.append((epochs, seed, weights))
         return row(epochs, seed, 0.5, "" if weights is None else "big")
 
     monkeypatch.setattr(length, "run", run)
     monkeypatch.setattr(length, "RESULTS", Results(str(tmp_path / "none.json"), length.RESULTS.key, length.text))
     words = ["--measure", "--model", "a", "--optimizer", "sgd", "--seed", "1", "--epochs", "10", "5"]
+    words += ["--precision", "float32"]
     assert length.main(words) == 0
     assert made == [(5, 1, None), (10, 1, None)]
     assert "left out, since there is no --teacher" in capsys.readouterr().err
