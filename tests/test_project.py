@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import edgecnn
+from edgecnn.cli.main import VERBS
 
 ROOT = Path(edgecnn.__file__).parent.parent
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -47,3 +48,8 @@ def test_the_key_of_an_environment_is_stable():
     first, second = make_venv("--key"), make_venv("--key")
     assert first.stdout == second.stdout
     assert re.fullmatch(r"[0-9a-f]{20}\n", first.stdout)
+
+
+def test_the_readme_lists_every_verb_once():
+    rows = re.findall(r"^\| `edgecnn ([a-z-]+)` \|", (ROOT / "README.md").read_text("utf-8"), re.M)
+    assert sorted(rows) == sorted(VERBS)
