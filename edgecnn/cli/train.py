@@ -41,7 +41,12 @@ DISTILLATION = 0.5
 @click.option("--learning-rate", type=float, help="Peak, after warm-up. Default: 0.05; sgd 0.1, adamw 0.003.")
 @click.option("--weight-decay", type=float, help="Default: 0.05; sgd, whose decay is part of the gradient, 0.0005.")
 @click.option("--label-smoothing", type=float, default=0.1, show_default=True)
-@click.option("--teacher", type=click.Path(path_type=Path), help="Weights of a network to learn from as well.")
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    metavar="NAME|FILE",
+    help="A network to learn from as well: a model whose weights ship for the data set, or weights.",
+)
 @click.option("--distillation", type=float, help="Share of the loss that is the teacher's. Default: 0.5 with one.")
 @click.option(
     "--views",
@@ -96,7 +101,7 @@ def command(
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
-    from edgecnn.train.distill import load_teacher
+    from edgecnn.train.distill import load_teacher, teacher_weights
     from edgecnn.train.recipe import suited
 
     models.check(model)
@@ -122,7 +127,7 @@ def command(
         click.secho(dataset.note, err=True, bold=True)
     folder = out or Path("runs") / f"{models.short_name(model)}-{Path(dataset.name).name}"
     recorded = recorded_command(context, dataset.name)
-    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher, dataset)
+    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher_weights(teacher, dataset), dataset)
     header = train(
         model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded,
         normalization=normalization or models.default_normalization(model, dataset.image[2]),

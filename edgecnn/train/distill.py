@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgecnn import checkpoint
+from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError
@@ -34,6 +34,12 @@ def divergence(logits: Tensor, teacher: Tensor) -> Tensor:
 def prepared(teacher: nn.Module) -> nn.Module:
     """The teacher as it is asked: as it is used, and with nothing of it to train."""
     return teacher.eval().requires_grad_(False)
+
+
+def teacher_weights(teacher: Path, data: DataSet) -> Path:
+    """Where a teacher's weights lie: those that ship for ``data`` where it is a model's name, else it is their file."""
+    named = checkpoint.shipped(str(teacher), data.name) if str(teacher) in models.names() else None
+    return named or teacher
 
 
 def load_teacher(path: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:

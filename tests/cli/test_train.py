@@ -284,6 +284,19 @@ def test_the_header_says_how_the_teacher_was_made_and_nothing_of_this_machines_f
     assert (again.teacher, again.training["seconds"]) == (pupil.teacher, pupil.training["seconds"])
 
 
+def test_a_model_whose_weights_ship_teaches_by_its_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shipped = checkpoint.shipped("mod_cnn", "digits")
+    assert shipped is not None
+    assert main([*WORDS, "--teacher", "mod_cnn", "--out", str(tmp_path / "named")]) == 0
+    assert main([*WORDS, "--teacher", str(shipped), "--out", str(tmp_path / "given")]) == 0
+    named, given = (checkpoint.load(tmp_path / name / WEIGHTS)[0] for name in ("named", "given"))
+    assert " --teacher mod_cnn " in named.command
+    assert (named.recipe, named.teacher) == (given.recipe, given.teacher)
+    assert small.same(small.tensors(tmp_path / "named"), small.tensors(tmp_path / "given"))
+    capfd.readouterr()
+    assert "cannot read weights teacher" in refused(capfd, "--teacher", "teacher", "--out", str(tmp_path / "run"))
+
+
 def test_a_run_that_was_begun_before_headers_spoke_of_teachers_is_resumed_and_says_it_then(tmp_path: Path) -> None:
     teacher = checkpoint.shipped("mod_cnn", "digits")
     words = [*WORDS, "--teacher", str(teacher), "--out", str(tmp_path)]
