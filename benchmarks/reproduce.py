@@ -1,6 +1,6 @@
 """How each shipped weight is made again, and how long that took: ``python -m benchmarks.reproduce [--data NAME...]``.
 
-All of it is what the headers of the weights say, those of teachers, which are not shipped, included.
+All of it is what the headers of the weights say, and of teachers and weights gone on from that are not shipped.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,66 +17,96 @@ from edgecnn.checkpoint import SUFFIX, Header
 from edgecnn.report.markdown import code
 
 HEADERS = ("weights", "learn from", "test accuracy", "epochs", "training", "command")
-DIGITS = 8  # of a teacher's digest, to tell it from others
+DIGITS = 8  # of a digest, to tell weights that have no other name from others
+ROLES = ("teacher", "weights")  # of networks that others are made from, as settings of training name them
 
 
-def shipped(dataset: str, folder: Path) -> list[tuple[Path, Header]]:
-    """Paths and headers of all weights for a data set, in the order of the models, what is quantized last."""
-    found = [(path, checkpoint.load(path)[0]) for path in folder.glob(f"{dataset}/*{SUFFIX}")]
+@dataclass(frozen=True)
+class Shipped:
+    """A weights file, with the ``header`` and the ``digest`` it has."""
+
+    path: Path
+    header: Header
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """That of the file, which is the model's and, after a dot, the recipe's."""
+        return self.path.name.removesuffix(SUFFIX)
+
+
+def shipped(dataset: str, folder: Path) -> list[Shipped]:
+    """All weights for a data set, in the order of the models, what is quantized last."""
+    found = []
+    for path in folder.glob(f"{dataset}/*{SUFFIX}"):
+        header, tensors = checkpoint.load(path)
+        found.append(Shipped(path, header, checkpoint.digest(tensors)))
     order = {name: place for place, name in enumerate(models.names())}
     return sorted(
-        found, key=lambda each: (bool(each[1].quantization), order.get(each[1].model, len(order)), each[0].name)
+        found,
+        key=lambda each: (bool(each.header.quantization), order.get(each.header.model, len(order)), each.path.name),
     )
 
 
-def teachers(header: Header) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The digest and what is known of the network that was learned from, and of those that it learned from itself."""
-    recipe, origin = header.recipe, header.teacher
-    while "teacher" in recipe:
-        yield recipe["teacher"], origin
-        recipe, origin = origin.get("recipe", {}), origin.get("teacher", {})
+def made_from(recipe: Mapping[str, Any], *origins: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Role, digest and origin of the teacher and the first weights of a training, then of what those are made from.
+
+    ``origins`` are what is known of the two, in the order of ROLES.
+    """
+    for role, origin in zip(ROLES, origins, strict=True):
+        if role in recipe:
+            yield role, recipe[role], origin
+            yield from made_from(origin.get("recipe", {}), origin.get("teacher", {}), origin.get("start", {}))
 
 
-def text(dataset: str, found: Sequence[tuple[Path, Header]]) -> str:
-    """A line for each teacher and each weights file, and how long all of them take."""
-    known = {digest: origin for _, header in found for digest, origin in teachers(header)}
-    rows = [_of_teacher(digest, origin) for digest, origin in reversed(known.items())]
-    rows += [_of_weights(path, header) for path, header in found]
+def text(dataset: str, found: Sequence[Shipped]) -> str:
+    """A line for each weights file and for all that they are made from, and how long all of it takes."""
+    names = {each.digest: each.name for each in found}
+    known = {
+        digest: (role, origin)
+        for each in found
+        for role, digest, origin in made_from(each.header.recipe, each.header.teacher, each.header.start)
+        if digest not in names
+    }
+    rows = [_of_origin(role, digest, origin, names) for digest, (role, origin) in reversed(known.items())]
+    rows += [_of_weights(each, names) for each in found]
     lines = ["| " + " | ".join(HEADERS) + " |", "|---|---" + "|---:" * 3 + "|---|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", f"All of {dataset}, one after another: {_in_all(found, known)}."])
+    time = _in_all([each.header for each in found], [origin for _, origin in known.values()])
+    return "\n".join([*lines, "", f"All of {dataset}, one after another: {time}."])
 
 
-def _in_all(found: Sequence[tuple[Path, Header]], known: Mapping[str, Mapping[str, Any]]) -> str:
+def _in_all(found: Sequence[Header], known: Sequence[Mapping[str, Any]]) -> str:
     """The sum of all times, and what they were taken on."""
-    nameless = sum(not origin for origin in known.values())
+    nameless = sum(not origin for origin in known)
     if nameless:
-        return f"unknown, since nothing is known of {nameless} teacher{'s' if nameless > 1 else ''}"
-    trained = [*(origin["training"] for origin in known.values()), *(header.training for _, header in found)]
+        return f"unknown, since nothing is known of {nameless} network{'s' if nameless > 1 else ''} learned from"
+    trained = [*(origin["training"] for origin in known), *(header.training for header in found)]
     on = sorted({f"{each['device']} ({_threads(each)})" for each in trained})
     return f"{sum(each['seconds'] for each in trained) / 3600:.1f} hours on {', '.join(on)}"
 
 
-def _of_teacher(digest: str, origin: Mapping[str, Any]) -> tuple[str, ...]:
-    name = f"teacher `{digest[:DIGITS]}`"
+def _of_origin(role: str, digest: str, origin: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
+    name = f"{role} `{digest[:DIGITS]}`"
     if not origin:
         return name, "unknown", "unknown", "unknown", "unknown", "unknown"
     recipe, metrics, training = origin["recipe"], origin["metrics"], origin["training"]
-    return name, _from(recipe), *_reached(metrics, "test_accuracy", training), code(origin["command"])
+    return name, _from(recipe, names), *_reached(metrics, "test_accuracy", training), code(origin["command"])
 
 
-def _of_weights(path: Path, header: Header) -> tuple[str, ...]:
-    name = path.name.removesuffix(SUFFIX)
+def _of_weights(each: Shipped, names: Mapping[str, str]) -> tuple[str, ...]:
+    header = each.header
     recipe = header.quantization.get("recipe_name")
-    learn = "labels, float32 weights" if recipe else _from(header.recipe)
+    learn = "labels, float32 weights" if recipe else _from(header.recipe, names)
     accuracy = f"{recipe}_accuracy" if recipe else "test_accuracy"
-    return f"`{name}`", learn, *_reached(header.metrics, accuracy, header.training), code(header.command)
+    return f"`{each.name}`", learn, *_reached(header.metrics, accuracy, header.training), code(header.command)
 
 
-def _from(recipe: Mapping[str, Any]) -> str:
+def _from(recipe: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """What was learned from: a loss that is all a teacher's has no use for labels."""
-    teacher = f"teacher `{recipe['teacher'][:DIGITS]}`" if "teacher" in recipe else ""
-    return teacher if recipe.get("distillation") == 1 else ", ".join(["labels", *([teacher] if teacher else [])])
+    labels = [] if recipe.get("distillation") == 1 else ["labels"]
+    networks = [(role, recipe[role]) for role in ROLES if role in recipe]
+    return ", ".join([*labels, *(f"{role} `{names.get(digest, digest[:DIGITS])}`" for role, digest in networks)])
 
 
 def _reached(metrics: Mapping[str, float], accuracy: str, training: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -35,6 +35,7 @@ from edgecnn.models.widths import Widths, resize, widths_from_json
 from edgecnn.runtime.files import write_bytes
 
 _HEADER_KEY = "edgecnn"
+_ORIGIN = ("model", "dataset", "recipe", "command", "metrics", "training", "widths", "teacher", "start")
 _FORMAT = 1
 SUFFIX = ".safetensors"
 STATE_DICT_SUFFIXES = (".pth", ".pt")
@@ -61,8 +62,8 @@ class Header:
     ``test_images`` or ``validation_images``), ``training`` the machine, the seconds it took and the epoch reached.
     ``normalization`` is the input normalization that the architecture was trained with, None for edgecnn's own.
     ``quantization`` says what weights were trained to be quantized for, and is empty for float weights. ``widths`` are
-    the channels of those layers that were pruned, and empty for a whole network. ``teacher`` is what the file of the
-    network that was learned from says of how that was made, and empty without one.
+    the channels of those layers that were pruned, and empty for a whole network. ``teacher`` is the ``origin`` of the
+    network that was learned from, ``start`` that of the weights that training began with; each is empty without one.
     """
 
     model: str
@@ -80,6 +81,13 @@ class Header:
     quantization: dict[str, Any] = field(default_factory=dict)
     widths: Widths = field(default_factory=dict)
     teacher: dict[str, Any] = field(default_factory=dict)
+    start: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """How the weights were made, as JSON values: for the headers of others that were made from them."""
+        whole = json.loads(self.to_json())
+        return {name: whole[name] for name in _ORIGIN if name in whole}
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -87,7 +95,7 @@ class Header:
         del value["normalization"]  # absent where there is none, as in files that are older than it
         if self.normalization is not None:
             value["normalization"] = self.normalization.to_json()
-        for name in ("widths", "teacher"):
+        for name in ("widths", "teacher", "start"):
             if not value[name]:
                 del value[name]
         return json.dumps(value, sort_keys=True, allow_nan=False)
@@ -251,10 +259,10 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     return dict(found)
 
 
-def digest(model: nn.Module) -> str:
-    """Hex SHA-256 of the names and values of all tensors of ``model``, whatever a file's header says beside them."""
+def digest(weights: nn.Module | Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 of the names and values of all tensors of a model or file, whatever a header says beside them."""
     found = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted((weights.state_dict() if isinstance(weights, nn.Module) else weights).items()):
         found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -24,6 +24,9 @@ from edgecnn.cli.options import (
 )
 from edgecnn.errors import UsageError
 
+if TYPE_CHECKING:
+    from edgecnn.train.start import Start
+
 DISTILLATION = 0.5
 
 
@@ -34,6 +37,12 @@ DISTILLATION = 0.5
 @mean_option
 @std_option
 @broken_option
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DATA",
+    help="Go on from these: a file of 'edgecnn train' or 'prune', or those that ship for a data set, such as cifar10.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATA.")
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images a step, in all.")
@@ -78,6 +87,7 @@ def command(
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     on_broken: str,
+    weights: Path | None,
     out: Path | None,
     teacher: Path | None,
     distillation: float | None,
@@ -94,10 +104,12 @@ def command(
 ) -> None:
     """Train a model and write its weights, a checkpoint for --resume and a curve.
 
+    With --weights training goes on from those, also for other classes than they know: the last layer then starts anew.
+
     On several GPUs: torchrun --nproc-per-node N -m edgecnn train ...
     """
     from edgecnn import models
-    from edgecnn.cli.sources import normalization_from
+    from edgecnn.cli.sources import RECORDED_ALREADY, normalization_from
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
@@ -106,6 +118,12 @@ def command(
 
     models.check(model)
     normalization = normalization_from(mean, std)
+    start = None if weights is None else start_from(model, weights)
+    if start is not None:
+        if normalization is not None:
+            raise UsageError(RECORDED_ALREADY)
+        if image is None and data not in registry.names():
+            image = (*start.header.arguments.image_size, start.header.arguments.in_channels)
     if distillation is None:
         distillation = 0.0 if teacher is None else DISTILLATION
     elif teacher is None:
@@ -125,13 +143,16 @@ def command(
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=dataset.mirrorable))
     if dataset.note and first_process():
         click.secho(dataset.note, err=True, bold=True)
+    if start is not None and not start.keeps_all(dataset) and first_process():
+        click.echo(f"the last layer, {start.last}, starts anew: these weights know other classes", err=True)
     folder = out or Path("runs") / f"{models.short_name(model)}-{Path(dataset.name).name}"
     recorded = recorded_command(context, dataset.name)
     taught_by, origin = (None, None) if teacher is None else load_teacher(teacher_weights(teacher, dataset), dataset)
+    if start is None:
+        normalization = normalization or models.default_normalization(model, dataset.image[2])
     header = train(
         model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded,
-        normalization=normalization or models.default_normalization(model, dataset.image[2]),
-        teacher=taught_by, origin=origin,
+        normalization=normalization, teacher=taught_by, origin=origin, start=start,
     )  # fmt: skip
     if as_json:
         print_json({
@@ -150,6 +171,17 @@ def command(
             f"images of {dataset.name}, {header.training['seconds']:.0f} s"
         )
         click.echo(f"weights {folder / WEIGHTS}")
+
+
+def start_from(model: str, weights: Path) -> Start:
+    """What --weights says: those that ship for a data set of that name, else a file. Raises BadFileError."""
+    from edgecnn import checkpoint
+    from edgecnn.data import registry
+    from edgecnn.export.source import shipped_weights
+    from edgecnn.train.start import Start
+
+    named = str(weights) in registry.names()
+    return Start(*(shipped_weights(model, str(weights)) if named else checkpoint.load_model(weights, model)))
 
 
 def recorded_command(context: click.Context, dataset: str) -> str:

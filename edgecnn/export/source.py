@@ -185,7 +185,7 @@ def shipped_weights(model: str, name: str) -> tuple[nn.Module, Header]:
         there = ", ".join(header.dataset for _, header in checkpoint.all_shipped(model)) or "none"
         raise BadFileError(
             f"no weights of '{model}' for data set '{name}' come with edgecnn (valid: {there}); "
-            f"give --weights FILE, which needs no --data"
+            f"give --weights FILE"
         )
     return checkpoint.load_model(path, model)
 

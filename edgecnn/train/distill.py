@@ -5,7 +5,6 @@ G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge in a neural network
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecnn import checkpoint, models
-from edgecnn.checkpoint import Header
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError
 
 TEMPERATURE = 2.0
-# What pupils record of a teacher's header.
-ORIGIN = ("model", "dataset", "recipe", "command", "metrics", "training", "teacher")
 
 
 def divergence(logits: Tensor, teacher: Tensor) -> Tensor:
@@ -56,13 +52,7 @@ def load_teacher(path: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
             f"{path} is a teacher for the {len(header.classes)} classes of {header.dataset}, not for the "
             f"{len(data.classes)} of {data.name}; give one that was trained on {data.name}"
         )
-    return network, _origin(header)
-
-
-def _origin(header: Header) -> dict[str, Any]:
-    """What is worth knowing where the teacher itself is not: a teacher's own teacher is part of it."""
-    whole = json.loads(header.to_json())
-    return {name: whole[name] for name in ORIGIN if name in whole}
+    return network, header.origin
 
 
 def _size(image: tuple[int, ...]) -> str:

@@ -27,6 +27,7 @@ from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined, slow_precision
 from edgecnn.train.progress import Progress
 from edgecnn.train.recipe import TrainRecipe
+from edgecnn.train.start import Start
 from edgecnn.train.state import State
 from edgecnn.train.views import Fresh, Source, Views
 
@@ -74,6 +75,7 @@ def train(
     normalization: Normalization | None = None,
     teacher: nn.Module | None = None,
     origin: Mapping[str, Any] | None = None,
+    start: Start | None = None,
 ) -> Header:
     """Train ``model`` on ``data`` and write weights, a checkpoint and a curve into the folder ``out``.
 
@@ -82,11 +84,13 @@ def train(
     the first writes. ``resume`` goes on from the checkpoint in ``out``; ``command`` is recorded in the header.
     ``normalization`` is what the architecture sees of its input; None for edgecnn's own. ``teacher`` takes the same
     images to logits of the same classes, and is what the recipe's ``distillation`` is from; ``origin`` is what is known
-    of how it was made, for the header.
+    of how it was made, for the header. ``start`` is what training goes on from, and has a normalization of its own;
+    None for fresh weights.
 
     Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
-    cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed; UsageError
-    for settings that do not fit the data, the device or the processes, and for a loss that is no longer finite.
+    cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed and a start
+    that does not fit the images; UsageError for settings that do not fit the data, the device or the processes, and for
+    a loss that is no longer finite.
     """
     arguments = ModelArguments.for_images(data.image, len(data.classes))
     own = None if normalization is None else normalization.for_channels(arguments.in_channels)
@@ -95,7 +99,14 @@ def train(
         model, arguments, data.name, data.classes, settings, command=command, normalization=own,
         teacher=dict(origin or {}),
     )  # fmt: skip
-    task = Task(header, lambda: models.create(model, arguments, own), teacher=teacher)
+    if start is None:
+        task = Task(header, lambda: models.create(model, arguments, own), teacher=teacher)
+    else:
+        header = replace(
+            header, recipe=settings | {"weights": digest(start.network)}, normalization=start.header.normalization,
+            widths=start.widths(data), start=start.header.origin,
+        )  # fmt: skip
+        task = Task(header, lambda: start.build(data), teacher=teacher)
     return run(task, data, recipe, out, device=device, resume=resume, force=force)
 
 

@@ -20,10 +20,10 @@ def training(seconds: float) -> dict[str, Any]:
     return {"device": "a CPU", "threads": 1, "processes": 1, "epochs": 3, "seconds": seconds}
 
 
-def write(folder: Path, name: str, recipe: dict[str, Any], **more: Any) -> None:
+def write(folder: Path, name: str, recipe: dict[str, Any], value: float = 0.0, **more: Any) -> None:
     metrics = {"test_accuracy": 0.5, "static_w8a8_accuracy": 0.25}
     header = Header("lenet", ModelArguments(), "d", ("a",), recipe, metrics, training(1800), f"make {name}", **more)
-    checkpoint.save(folder / "d" / f"{name}.safetensors", header, {"x": torch.zeros(1)})
+    checkpoint.save(folder / "d" / f"{name}.safetensors", header, {"x": torch.full((1,), value)})
 
 
 def rows(folder: Path) -> tuple[list[str], str]:
@@ -48,6 +48,32 @@ def test_teachers_come_first_each_once_and_their_time_counts_once(tmp_path: Path
     assert last == "All of d, one after another: 3.0 hours on a CPU (1 thread)."
 
 
+def test_a_teacher_that_ships_has_its_name_and_counts_once(tmp_path: Path) -> None:
+    write(tmp_path, "a", {})
+    (teacher,) = reproduce.shipped("d", tmp_path)
+    write(tmp_path, "b", {"teacher": teacher.digest, "distillation": 0.5}, teacher=teacher.header.origin, value=1.0)
+    table, last = rows(tmp_path)
+    assert table == [
+        "| `a` | labels | 50.00 % | 3 | 30.0 min | `make a` |",
+        "| `b` | labels, teacher `a` | 50.00 % | 3 | 30.0 min | `make b` |",
+    ]
+    assert last == "All of d, one after another: 1.0 hours on a CPU (1 thread)."
+
+
+def test_weights_that_were_gone_on_from_are_listed_with_what_made_them(tmp_path: Path) -> None:
+    made = {"metrics": {"test_accuracy": 0.75}, "training": training(3600)}
+    teacher = made | {"recipe": {}, "command": "make a teacher"}
+    first = made | {"recipe": {"teacher": "1" * 64}, "command": "begin", "teacher": teacher}
+    write(tmp_path, "b", {"weights": "2" * 64}, start=first)
+    table, last = rows(tmp_path)
+    assert table == [
+        "| teacher `11111111` | labels | 75.00 % | 3 | 60.0 min | `make a teacher` |",
+        "| weights `22222222` | labels, teacher `11111111` | 75.00 % | 3 | 60.0 min | `begin` |",
+        "| `b` | labels, weights `22222222` | 50.00 % | 3 | 30.0 min | `make b` |",
+    ]
+    assert last == "All of d, one after another: 2.5 hours on a CPU (1 thread)."
+
+
 def test_weights_for_quantization_come_last_and_count_by_their_file(tmp_path: Path) -> None:
     write(tmp_path, "a.static_w8a8", {"distillation": 0.5}, quantization={"recipe_name": "static_w8a8"})
     write(tmp_path, "b", {})
@@ -62,11 +88,12 @@ def test_a_teacher_of_which_nothing_was_recorded_is_not_passed_over(tmp_path: Pa
     write(tmp_path, "a", {"teacher": "3" * 64, "distillation": 0.5})
     table, last = rows(tmp_path)
     assert table[0] == "| teacher `33333333` | unknown | unknown | unknown | unknown | unknown |"
-    assert last == "All of d, one after another: unknown, since nothing is known of 1 teacher."
+    assert last == "All of d, one after another: unknown, since nothing is known of 1 network learned from."
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(checkpoint.shipped_folder())))
 def test_what_ships_says_how_it_and_its_teacher_are_made(path: Path) -> None:
     header, _ = checkpoint.load(path)
-    commands = [header.command, *(origin.get("command", "") for _, origin in reproduce.teachers(header))]
+    origins = reproduce.made_from(header.recipe, header.teacher, header.start)
+    commands = [header.command, *(origin.get("command", "") for _, _, origin in origins)]
     assert all(command.startswith("edgecnn ") and " /" not in command for command in commands)

@@ -297,6 +297,44 @@ def test_a_model_whose_weights_ship_teaches_by_its_name(tmp_path: Path, capfd: p
     assert "cannot read weights teacher" in refused(capfd, "--teacher", "teacher", "--out", str(tmp_path / "run"))
 
 
+def test_training_goes_on_from_weights_that_ship_or_from_a_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shipped = checkpoint.shipped("lenet", "digits")
+    assert shipped is not None
+    assert main([*WORDS, "--weights", "digits", "--out", str(tmp_path / "named")]) == 0
+    assert main([*WORDS, "--weights", str(shipped), "--out", str(tmp_path / "given")]) == 0
+    assert "anew" not in capfd.readouterr().err
+    named, given = (checkpoint.load(tmp_path / name / WEIGHTS)[0] for name in ("named", "given"))
+    assert " --weights digits " in named.command and f" --weights {shipped.name} " in given.command
+    assert named.start == given.start == checkpoint.load(shipped)[0].origin
+    assert small.same(small.tensors(tmp_path / "named"), small.tensors(tmp_path / "given"))
+    assert main([*WORDS, "--out", str(tmp_path / "fresh")]) == 0
+    fresh = checkpoint.load(tmp_path / "fresh" / WEIGHTS)[0]
+    assert named.metrics["test_accuracy"] > 0.95 > fresh.metrics["test_accuracy"]
+
+
+def test_weights_learn_the_classes_of_a_folder_in_the_size_they_know(
+    colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", str(colours), "--on-broken", "skip", "--batch-size", "8", "--out", str(tmp_path / "run")]
+    assert main([*WORDS, *words, "--weights", "cifar10"]) == 0
+    assert "the last layer, fc3, starts anew: these weights know other classes\n" in capfd.readouterr().err
+    header, _ = checkpoint.load(tmp_path / "run" / WEIGHTS)
+    assert (header.classes, header.arguments.image_size) == (("green", "red"), (32, 32))
+    assert header.start["dataset"] == "cifar10"
+
+
+def test_weights_that_cannot_be_gone_on_from_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "run")]
+    assert "cannot read weights none.safetensors" in refused(capfd, "--weights", "none.safetensors", *out)
+    other = str(checkpoint.shipped("mod_cnn", "digits"))
+    assert "does not fit the model" in refused(capfd, "--weights", other, *out)
+    assert "are recorded with these weights" in refused(capfd, "--weights", "digits", "--mean", "0", "--std", "1", *out)
+    line = refused(capfd, "--weights", "auto", *out)
+    assert line.endswith("for data set 'auto' come with edgecnn (valid: cifar10, digits); give --weights FILE")
+
+
 def test_a_run_that_was_begun_before_headers_spoke_of_teachers_is_resumed_and_says_it_then(tmp_path: Path) -> None:
     teacher = checkpoint.shipped("mod_cnn", "digits")
     words = [*WORDS, "--teacher", str(teacher), "--out", str(tmp_path)]

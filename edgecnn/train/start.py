@@ -1,0 +1,54 @@
+"""What training goes on from: a network that was trained before, perhaps for other classes.
+
+Of one that knows the same classes all is kept. Otherwise the last layer, which gives a logit for each class, starts
+anew, and what the others see in images serves the new classes (J. Yosinski et al., "How transferable are features in
+deep neural networks?", 2014).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from edgecnn import models
+from edgecnn.checkpoint import Header, fit
+from edgecnn.data.dataset import DataSet
+from edgecnn.models import ModelArguments
+from edgecnn.models.widths import Widths, resize
+
+
+@dataclass(frozen=True)
+class Start:
+    """A ``network`` as a weights file holds it, and the file's ``header``."""
+
+    network: nn.Module
+    header: Header
+
+    def keeps_all(self, data: DataSet) -> bool:
+        """True where the network knows the classes of ``data``, in their order."""
+        return self.header.classes == data.classes
+
+    @property
+    def last(self) -> str:
+        """The name of the layer that gives a logit for each class."""
+        return [name for name, each in self.network.named_modules() if isinstance(each, (nn.Conv2d, nn.Linear))][-1]
+
+    def widths(self, data: DataSet) -> Widths:
+        """The channels of the layers that were pruned, for the classes of ``data``."""
+        found = dict(self.header.widths)
+        if self.last in found:
+            found[self.last] = (found[self.last][0], len(data.classes))
+        return found
+
+    def build(self, data: DataSet) -> nn.Module:
+        """The network for ``data``, with the weights it has. Raises BadFileError where they do not fit such images."""
+        header, arguments = self.header, ModelArguments.for_images(data.image, len(data.classes))
+        network = models.create(header.model, arguments, header.normalization)
+        resize(network, self.widths(data), arguments)
+        tensors = self.network.state_dict()
+        if not self.keeps_all(data):
+            fresh = network.state_dict()
+            tensors |= {name: fresh[name] for name in fresh if name.rpartition(".")[0] == self.last}
+        fit(network, tensors, f"the network that '{header.model}' became on {header.dataset}")
+        return network

@@ -1,0 +1,101 @@
+"""Going on from trained weights: what is kept of them, and what the header says of where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from edgecnn import checkpoint, models
+from edgecnn.checkpoint import Header
+from edgecnn.data.dataset import DataSet
+from edgecnn.errors import BadFileError, UsageError
+from edgecnn.models import ModelArguments
+from edgecnn.models.widths import Widths, resize
+from edgecnn.train import WEIGHTS, train
+from edgecnn.train.recipe import suited
+from edgecnn.train.start import Start
+from tests.train import small
+from tests.train.small import QUICK
+
+STILL = replace(QUICK, epochs=1, **suited("sgd") | {"learning_rate": 1e-12})  # moves nothing that could be seen
+NARROW = {"fc2": (120, 40), "fc3": (40, 3)}
+RENAMED = replace(small.dataset(), name="renamed", classes=("high", "low", "neither"))
+
+
+def start(widths: Widths | None = None) -> Start:
+    """A network of random weights that is said to be trained on the small data set."""
+    data = small.dataset()
+    arguments = ModelArguments.for_images(data.image, len(data.classes))
+    torch.manual_seed(7)
+    network = resize(models.create("lenet", arguments), widths or {}, arguments)
+    return Start(network, Header("lenet", arguments, data.name, data.classes, {}, command="make", widths=widths or {}))
+
+
+def went_on(begun: Start, data: DataSet, out: Path) -> tuple[Header, dict[str, Tensor]]:
+    """Header and weights after a training that moves nothing."""
+    train("lenet", data, STILL, out, start=begun)
+    return checkpoint.load(out / WEIGHTS)
+
+
+def kept(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    """The layers whose tensors are what they were."""
+    moved = {name.rpartition(".")[0] for name in before if not torch.allclose(before[name], after[name], atol=1e-6)}
+    return {name.rpartition(".")[0] for name in before} - moved
+
+
+@pytest.mark.parametrize("widths", [{}, NARROW])
+def test_training_begins_with_the_weights(tmp_path: Path, widths: Widths) -> None:
+    begun = start(widths)
+    header, tensors = went_on(begun, small.dataset(), tmp_path)
+    before = begun.network.state_dict()
+    assert kept(before, tensors) == {"conv1", "conv2", "fc1", "fc2", "fc3"}
+    assert header.recipe == STILL.to_json() | {"weights": checkpoint.digest(begun.network)}
+    assert header.start == begun.header.origin and header.start["command"] == "make"
+    assert header.widths == widths
+    checkpoint.load_model(tmp_path / WEIGHTS, "lenet")
+
+
+def test_weights_move_from_there(tmp_path: Path) -> None:
+    data, begun = small.dataset(), start()
+    first = train("lenet", data, replace(QUICK, epochs=6), tmp_path / "first")
+    again = Start(*checkpoint.load_model(tmp_path / "first" / WEIGHTS))
+    fresh = train("lenet", data, replace(QUICK, epochs=1), tmp_path / "fresh", start=begun)
+    second = train("lenet", data, replace(QUICK, epochs=1), tmp_path / "second", start=again)
+    assert second.metrics["train_loss"] < first.metrics["train_loss"] < fresh.metrics["train_loss"]
+
+
+@pytest.mark.parametrize("widths", [{}, NARROW])
+@pytest.mark.parametrize("classes", [RENAMED.classes, ("high", "low", "neither", "both")])
+def test_for_other_classes_only_the_last_layer_starts_anew(
+    tmp_path: Path, widths: Widths, classes: tuple[str, ...]
+) -> None:
+    begun, data = start(widths), replace(RENAMED, classes=classes)
+    header, tensors = went_on(begun, data, tmp_path)
+    before = begun.network.state_dict()
+    assert tensors["fc3.bias"].shape == (len(classes),)
+    others = {name: tensor for name, tensor in before.items() if not name.startswith("fc3.")}
+    assert kept(others, tensors) == {"conv1", "conv2", "fc1", "fc2"}
+    if len(classes) == 3:
+        assert not torch.allclose(before["fc3.weight"], tensors["fc3.weight"], atol=1e-3)
+    assert header.classes == classes
+    assert header.start["dataset"] == "small"
+    checkpoint.load_model(tmp_path / WEIGHTS, "lenet")
+
+
+def test_what_does_not_fit_the_images_is_refused(tmp_path: Path) -> None:
+    coloured = replace(small.dataset(), image=(16, 16, 3))
+    with pytest.raises(BadFileError, match="became on small does not fit the model: tensor 'conv1.weight' is 6x1x5x5"):
+        train("lenet", coloured, STILL, tmp_path / "run", start=start())
+
+
+def test_a_run_is_resumed_from_the_same_weights_alone(tmp_path: Path) -> None:
+    data, begun = small.dataset(), start()
+    train("lenet", data, STILL, tmp_path, start=begun)
+    with pytest.raises(UsageError, match="its weights is None|its weights is [0-9a-f]{64}, this run's is None"):
+        train("lenet", data, STILL, tmp_path, resume=True)
+    header = train("lenet", data, STILL, tmp_path, resume=True, start=begun)
+    assert header.training["epochs"] == 1
