@@ -3,7 +3,8 @@
 Shows the committed results, or makes them: prunes the shipped weights of every model to every target through the
 command line, as a user does, below ``--runs`` (what is there is not made again, interrupted runs go on), quantizes what
 is left by calibration, and scores the TFLite file on all CIFAR-10 test images. ``--epochs`` are those of the last of
-three steps; the others have a tenth of them each.
+three steps; the others have a tenth of them each. What is left learns from the unpruned network or,
+with ``--teacher``, mostly from a better one whose weights ship.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ TARGETS = ("macs:0.7", "macs:0.5", "macs:0.3")
 EPOCHS = 20
 # A quarter of depthwise's MACs are the image's own convolution, which stays: the rest must come down further.
 FINER = {("depthwise", "macs:0.3"): ("--multiple", "2")}
+TAUGHT = ("--distillation", "0.9", "--views", "24")
 HEADERS = (
-    "model", "target", "MACs", "parameters", "bytes", "latency", "float32", "pruned", "change, points",
+    "model", "target", "teacher", "MACs", "parameters", "bytes", "latency", "float32", "pruned", "change, points",
     "static_w8a8 before", "after", "change, points", "epochs", "training",
 )  # fmt: skip
 
 
-def run(model: str, target: str, epochs: int, precision: str, folder: Path) -> Row:
-    """Prune, or go on with, one model below ``folder``, and quantize what is left.
+def run(model: str, target: str, teacher: str | None, how: Sequence[str], folder: Path) -> Row:
+    """Prune, or go on with, one model below ``folder``, and quantize what is left; ``how`` are options of the training.
 
     Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
     unpruned model's.
@@ -45,8 +47,8 @@ def run(model: str, target: str, epochs: int, precision: str, folder: Path) -> R
     before = _accuracy_before(model)  # before minutes of training
     place = folder / f"{model}-{target.replace(':', '')}"
     words = ["--model", model, "--data", "cifar10"]
-    asked = ["--target", target, "--epochs", str(epochs), "--out", str(place)]
-    asked += ["--compile", "--precision", precision, *FINER.get((model, target), ())]
+    asked = ["--target", target, "--out", str(place), *how, *FINER.get((model, target), ())]
+    asked += [] if teacher is None else ["--teacher", teacher, *TAUGHT]
     asked += ["--resume"] if (place / PLAN).exists() else []
     document = _said(Path(f"{place}.json"), "prune", *words, *asked)
     weights = ["--weights", str(place / WEIGHTS), "--format", "tflite", "--out", f"{place}-bundle"]
@@ -54,8 +56,9 @@ def run(model: str, target: str, epochs: int, precision: str, folder: Path) -> R
     header, _ = checkpoint.load(place / WEIGHTS)
     pruning, training = header.recipe["pruning"], document["training"]
     return {
-        "model": model, "target": target, "importance": pruning["importance"], "steps": pruning["steps"],
-        "multiple": pruning["multiple"], "epochs": training["epochs"], "images": quantized["images"],
+        "model": model, "target": target, "teacher": teacher or "",
+        "importance": pruning["importance"], "steps": pruning["steps"], "multiple": pruning["multiple"],
+        "epochs": training["epochs"], "images": quantized["images"],
         "shares": document["shares"], "met": document["met"],
         "float32": document["unpruned"]["accuracy"], "pruned": document["pruned"]["accuracy"],
         "static_w8a8_before": before, "static_w8a8": quantized["accuracy"],
@@ -89,7 +92,7 @@ def text(rows: Sequence[Row]) -> str:
     for row in rows:
         shares = row["shares"]
         cells.append((
-            row["model"], row["target"] if row["met"] else f"{row['target']} (missed)",
+            row["model"], row["target"] if row["met"] else f"{row['target']} (missed)", row["teacher"] or "itself",
             *(f"{shares[name]:.3f}" for name in ("macs", "parameters", "bytes", "latency_us")),
             f"{100 * row['float32']:.2f} %", f"{100 * row['pruned']:.2f} %",
             f"{100 * (row['pruned'] - row['float32']):+.2f}",
@@ -97,7 +100,7 @@ def text(rows: Sequence[Row]) -> str:
             f"{100 * (row['static_w8a8'] - row['static_w8a8_before']):+.2f}",
             str(row["epochs"]), f"{row['seconds'] / 60:.1f} min",
         ))  # fmt: skip
-    return table(HEADERS, cells, "llrrrrrrrrrrrr")
+    return table(HEADERS, cells, "lllrrrrrrrrrrrr")
 
 
 RESULTS = Results("pruning.json", ("model", "target"), text)
@@ -111,10 +114,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--target", nargs="+", default=list(TARGETS))
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--precision", default="bfloat16", help="float32 is faster where the processor has no bfloat16")
+    parser.add_argument("--eager", action="store_true", help="do not compile, which makes some processors slower")
+    parser.add_argument("--teacher", metavar="NAME", help="a model whose weights ship")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
+        how = ["--epochs", str(options.epochs), "--precision", options.precision]
+        how += [] if options.eager else ["--compile"]
         for model, target in itertools.product(options.model, options.target):
-            yield run(model, target, options.epochs, options.precision, options.runs)
+            yield run(model, target, options.teacher, how, options.runs)
 
     return RESULTS.main(parser, rows, words)
 

@@ -138,6 +138,13 @@ data_option = click.option(
     "else digits.",
 )
 
+teacher_option = click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    metavar="NAME|FILE",
+    help="A network to learn from: a model whose weights ship for the data set, or a file of weights.",
+)
+
 broken_option = click.option(
     "--on-broken",
     type=click.Choice(["refuse", "skip"]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli.options import force_option, json_option, print_json
+from edgecnn.cli.options import force_option, json_option, print_json, teacher_option
 from edgecnn.cli.progress import Progress
 from edgecnn.cli.sources import SourceWords, source_options
 from edgecnn.cli.train import recorded_command
@@ -36,7 +36,12 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), help="Of the last step; the others have a tenth. Default: 20.")
 @click.option("--learning-rate", type=float, help="Peak of each step. Default: as for 'edgecnn train'.")
 @click.option("--batch-size", type=click.IntRange(1), help="Images of a training step. Default: 256.")
-@click.option("--distillation", type=float, help="Share of the loss that is the unpruned network's. Default: 0.5.")
+@teacher_option
+@click.option(
+    "--distillation", type=float,
+    help="Share of the loss that is the teacher's or, without one, the unpruned network's. Default: 0.5.",
+)  # fmt: skip
+@click.option("--views", type=click.IntRange(0), help="Copies of the images to keep the teacher's answers to.")
 @click.option("--validation", type=float, help="Fraction held out, as in training these weights; test is not used.")
 @click.option("--seed", type=int, help="Default: 0.")
 @click.option("--precision", help="float32 or bfloat16. Default: float32.")
@@ -55,6 +60,7 @@ def command(
     importance: str,
     steps: int,
     multiple: int,
+    teacher: Path | None,
     device: str,
     out: Path | None,
     resume: bool,
@@ -74,6 +80,7 @@ def command(
     from edgecnn.prune.iterate import HOLD_OUT_SEED, Pruning, prune, settings
     from edgecnn.prune.target import LATENCY, MACS, Target
     from edgecnn.train import WEIGHTS, TrainRecipe
+    from edgecnn.train.distill import load_teacher, teacher_weights
 
     words = SourceWords.take(options)
     pruning = Pruning(Target.parse(target), importance, steps, multiple)
@@ -84,6 +91,7 @@ def command(
     source = words.source(CALIBRATION_IMAGES)
     header, dataset = source.header, source.dataset
     recipe = settings(header, mirrorable=dataset.mirrorable, **given)
+    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher_weights(teacher, dataset), dataset)
     name = f"{short_name(header.model)}-{Path(dataset.name).name}-{str(pruning.target).replace(':', '')}"
     folder = out or Path("runs") / name
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as work, Progress() as say:
@@ -92,7 +100,8 @@ def command(
         done, plan = prune(
             source.model, header, dataset, pruning, recipe, folder,
             measure=None if kind == MACS else scale.latency if kind == LATENCY else scale.bytes, say=say,
-            device=device, resume=resume, force=force, command=recorded_command(context, dataset.name),
+            teacher=taught_by, origin=origin, device=device, resume=resume, force=force,
+            command=recorded_command(context, dataset.name),
         )  # fmt: skip
         network, _ = checkpoint.load_model(folder / WEIGHTS, header.model)
         say("making and timing the files")

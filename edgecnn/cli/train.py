@@ -21,6 +21,7 @@ from edgecnn.cli.options import (
     model_option,
     print_json,
     std_option,
+    teacher_option,
 )
 from edgecnn.errors import UsageError
 
@@ -50,12 +51,7 @@ DISTILLATION = 0.5
 @click.option("--learning-rate", type=float, help="Peak, after warm-up. Default: 0.05; sgd 0.1, adamw 0.003.")
 @click.option("--weight-decay", type=float, help="Default: 0.05; sgd, whose decay is part of the gradient, 0.0005.")
 @click.option("--label-smoothing", type=float, default=0.1, show_default=True)
-@click.option(
-    "--teacher",
-    type=click.Path(path_type=Path),
-    metavar="NAME|FILE",
-    help="A network to learn from as well: a model whose weights ship for the data set, or weights.",
-)
+@teacher_option
 @click.option("--distillation", type=float, help="Share of the loss that is the teacher's. Default: 0.5 with one.")
 @click.option(
     "--views",
@@ -69,7 +65,7 @@ DISTILLATION = 0.5
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
 @click.option("--cutout", type=click.IntRange(0), default=0, show_default=True, help="Side of the hidden square.")
 @click.option("--precision", default="auto", show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the model first: faster in long runs.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the model first: faster or slower, as the CPU is.")
 @click.option("--validation", type=float, default=0.0, show_default=True, help="Fraction held out; test is not used.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")

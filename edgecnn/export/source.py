@@ -184,8 +184,7 @@ def shipped_weights(model: str, name: str) -> tuple[nn.Module, Header]:
     if path is None:
         there = ", ".join(header.dataset for _, header in checkpoint.all_shipped(model)) or "none"
         raise BadFileError(
-            f"no weights of '{model}' for data set '{name}' come with edgecnn (valid: {there}); "
-            f"give --weights FILE"
+            f"no weights of '{model}' for data set '{name}' come with edgecnn (valid: {there}); give --weights FILE"
         )
     return checkpoint.load_model(path, model)
 

@@ -8,7 +8,7 @@ which part of the loss is what the unpruned network says of the same images.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -84,6 +84,8 @@ def prune(
     *,
     measure: Measure | None,
     say: Callable[[str], None],
+    teacher: nn.Module | None = None,
+    origin: Mapping[str, Any] | None = None,
     device: str = "auto",
     resume: bool = False,
     force: bool = False,
@@ -94,11 +96,12 @@ def prune(
 
     The ``recipe`` is that of the last step; those before have a tenth of its epochs each, one at least. ``measure``
     says what a network costs, for a target that only a file can tell; ``say`` hears of what is done, and a ``silent``
-    run does not say how far its training is. Gives the header of the weights and the plan. The rest, and what is
+    run does not say how far its training is. The recipe's ``distillation`` is from ``teacher``, of which ``origin`` is
+    known, or from the unpruned network. Gives the header of the weights and the plan. The rest, and what is
     raised, is as in ``edgecnn.train.train``.
     """
     _check_validation(header, data, recipe)
-    work = _Work(model, header, data, pruning, recipe, out)
+    work = _Work(model, header, data, pruning, recipe, out, teacher, origin or {})
     work.check_batch()  # before minutes are spent on a plan
     work.check_folder(resume, force)
     with RunFolder(out).claimed():
@@ -120,14 +123,17 @@ class _Work:
     """What all steps share."""
 
     def __init__(
-        self, model: nn.Module, header: Header, data: DataSet, pruning: Pruning, recipe: TrainRecipe, out: Path
-    ) -> None:
+        self, model: nn.Module, header: Header, data: DataSet, pruning: Pruning, recipe: TrainRecipe, out: Path,
+        teacher: nn.Module | None, origin: Mapping[str, Any],
+    ) -> None:  # fmt: skip
         self.model, self.header, self.data, self.pruning = model, header, data, pruning
         self.recipe, self.out = recipe, out
+        self.teacher, self.origin = teacher or model, dict(origin)
+        self.taught = {} if teacher is None else {"teacher": checkpoint.digest(teacher)}
         self._plan = out / PLAN
         self.channels = Channels(model, header.arguments)
         self.shape = plan.shape_of(model, header.arguments, self.channels.groups)
-        self.settings = pruning.to_json() | {"float_weights": checkpoint.digest(model)}
+        self.settings = pruning.to_json() | {"float_weights": checkpoint.digest(model)} | self.taught
 
     def check_batch(self) -> None:
         """Raise UsageError if there are fewer images than a batch has."""
@@ -175,7 +181,7 @@ class _Work:
         if resume and (folder / WEIGHTS).exists():
             check_same_settings(folder, checkpoint.load(folder / WEIGHTS)[0].recipe, start.recipe)
         else:
-            task = Task(start, build, teacher=self.model, silent=silent)
+            task = Task(start, build, teacher=self.teacher, silent=silent)
             go_on = resume and (folder / CHECKPOINT).exists()
             if recipe.compile:
                 torch.compiler.reset()  # it counts every network's layers, and after some stops compiling
@@ -194,8 +200,8 @@ class _Work:
         header = self.header
         return Header(
             header.model, header.arguments, self.data.name, self.data.classes,
-            recipe.to_json() | {"pruning": self.settings | {"step": number}},
-            normalization=header.normalization, widths=header.widths | changed, command=command,
+            recipe.to_json() | {"pruning": self.settings | {"step": number}} | self.taught,
+            normalization=header.normalization, widths=header.widths | changed, command=command, teacher=self.origin,
         )  # fmt: skip
 
     def _train(self) -> Split:

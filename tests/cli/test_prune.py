@@ -188,6 +188,21 @@ def test_what_cannot_be_pruned_is_one_line(
     assert part in refused(capfd, *WORDS, *words, "--out", tmp_path / "run")
 
 
+def test_a_model_that_ships_teaches_what_is_left(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], timer: ScriptedCosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGECNN_CACHE", str(tmp_path / "cache"))
+    words = ["--teacher", "mod_cnn", "--views", "1", "--out", str(tmp_path / "run")]
+    assert main(["prune", *WORDS, *words, "--json"]) == 0
+    header, _ = checkpoint.load(Path(json.loads(capfd.readouterr().out)["weights"]))
+    teacher = checkpoint.shipped("mod_cnn", "digits")
+    assert teacher is not None
+    assert header.teacher == checkpoint.load(teacher)[0].origin
+    assert " --teacher mod_cnn " in header.command
+    assert len(list((tmp_path / "cache" / "answers").rglob("*.safetensors"))) == 1
+    assert "cannot read weights nobody" in refused(capfd, *WORDS, "--teacher", "nobody", "--out", tmp_path / "no")
+
+
 def test_a_run_that_is_there_is_not_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / PLAN).write_text("{}")

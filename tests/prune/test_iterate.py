@@ -56,11 +56,14 @@ def recipe(**changes: Any) -> TrainRecipe:
 def pruned(
     out: Path, pruning: Pruning = HALF, settings: TrainRecipe | None = None, *, resume: bool = False,
     force: bool = False, of: tuple[nn.Module, Header] | None = None, measure: Any = None, said: Any = None,
+    teacher: tuple[nn.Module, Header] | None = None,
 ) -> tuple[Header, Plan]:  # fmt: skip
     model, header = of or floats()
+    taught_by, origin = (None, None) if teacher is None else (teacher[0], teacher[1].origin)
     return prune(
         model, header, small.dataset(), pruning, settings or recipe(), out, measure=measure,
         say=[].append if said is None else said.append, device="cpu", resume=resume, force=force, command="as typed",
+        teacher=taught_by, origin=origin,
     )  # fmt: skip
 
 
@@ -189,6 +192,19 @@ def test_a_plan_found_by_measuring_is_not_measured_again(tmp_path: Path, monkeyp
 def test_the_pruned_network_learns_from_the_unpruned_one(run: Path, tmp_path: Path) -> None:
     pruned(tmp_path, settings=recipe(distillation=0.0))
     assert not small.same(small.tensors(tmp_path), small.tensors(run))
+
+
+def test_another_network_teaches_in_place_of_the_unpruned_one(run: Path, tmp_path: Path) -> None:
+    own, other = floats(), floats("lenet")
+    pruned(tmp_path / "own", teacher=own)
+    header, _ = pruned(tmp_path / "other", teacher=other)
+    assert small.same(small.tensors(tmp_path / "own"), small.tensors(run))
+    assert not small.same(small.tensors(tmp_path / "other"), small.tensors(run))
+    assert header.recipe["teacher"] == checkpoint.digest(other[0])
+    assert header.teacher == other[1].origin
+    assert "teacher" not in checkpoint.load(run / WEIGHTS)[0].recipe
+    with pytest.raises(UsageError, match="its teacher is [0-9a-f]{64}, this run's is None"):
+        pruned(tmp_path / "other", resume=True)
 
 
 def test_pruned_weights_are_pruned_further(run: Path, tmp_path: Path) -> None:
