@@ -56,7 +56,7 @@ def run(model: str, target: str, teacher: str | None, how: Sequence[str], folder
     header, _ = checkpoint.load(place / WEIGHTS)
     pruning, training = header.recipe["pruning"], document["training"]
     return {
-        "model": model, "target": target, "teacher": teacher or "",
+        "model": model, "target": target, "teacher": header.teacher.get("model", ""),
         "importance": pruning["importance"], "steps": pruning["steps"], "multiple": pruning["multiple"],
         "epochs": training["epochs"], "images": quantized["images"],
         "shares": document["shares"], "met": document["met"],

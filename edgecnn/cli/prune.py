@@ -80,7 +80,7 @@ def command(
     from edgecnn.prune.iterate import HOLD_OUT_SEED, Pruning, prune, settings
     from edgecnn.prune.target import LATENCY, MACS, Target
     from edgecnn.train import WEIGHTS, TrainRecipe
-    from edgecnn.train.distill import load_teacher, teacher_weights
+    from edgecnn.train.distill import load_teacher
 
     words = SourceWords.take(options)
     pruning = Pruning(Target.parse(target), importance, steps, multiple)
@@ -91,7 +91,7 @@ def command(
     source = words.source(CALIBRATION_IMAGES)
     header, dataset = source.header, source.dataset
     recipe = settings(header, mirrorable=dataset.mirrorable, **given)
-    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher_weights(teacher, dataset), dataset)
+    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher, dataset)
     name = f"{short_name(header.model)}-{Path(dataset.name).name}-{str(pruning.target).replace(':', '')}"
     folder = out or Path("runs") / name
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as work, Progress() as say:

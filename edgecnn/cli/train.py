@@ -109,7 +109,7 @@ def command(
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
-    from edgecnn.train.distill import load_teacher, teacher_weights
+    from edgecnn.train.distill import load_teacher
     from edgecnn.train.recipe import suited
 
     models.check(model)
@@ -143,7 +143,7 @@ def command(
         click.echo(f"the last layer, {start.last}, starts anew: these weights know other classes", err=True)
     folder = out or Path("runs") / f"{models.short_name(model)}-{Path(dataset.name).name}"
     recorded = recorded_command(context, dataset.name)
-    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher_weights(teacher, dataset), dataset)
+    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher, dataset)
     if start is None:
         normalization = normalization or models.default_normalization(model, dataset.image[2])
     header = train(

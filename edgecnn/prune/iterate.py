@@ -2,7 +2,7 @@
 
 How many channels each layer keeps is decided before anything is trained (``search``); which ones, at the beginning of
 each step, by what the training so far made of them. Each step is a training run of its own in a folder of its own, in
-which part of the loss is what the unpruned network says of the same images.
+which part of the loss is what the unpruned network, or a better one, says of the same images.
 """
 
 from __future__ import annotations

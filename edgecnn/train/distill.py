@@ -32,17 +32,13 @@ def prepared(teacher: nn.Module) -> nn.Module:
     return teacher.eval().requires_grad_(False)
 
 
-def teacher_weights(teacher: Path, data: DataSet) -> Path:
-    """Where a teacher's weights lie: those that ship for ``data`` where it is a model's name, else it is their file."""
-    named = checkpoint.shipped(str(teacher), data.name) if str(teacher) in models.names() else None
-    return named or teacher
-
-
-def load_teacher(path: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
+def load_teacher(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
     """The network in a weights file, to learn the classes of ``data`` from, and how the file says that it was made.
 
-    Raises BadFileError if it knows others.
+    The name of a model whose weights ship for ``data`` means those. Raises BadFileError if it knows other classes.
     """
+    named = checkpoint.shipped(str(teacher), data.name) if str(teacher) in models.names() else None
+    path = named or teacher
     network, header = checkpoint.load_model(path)
     there = (*header.arguments.image_size, header.arguments.in_channels)
     if there != data.image:

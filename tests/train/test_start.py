@@ -95,7 +95,7 @@ def test_what_does_not_fit_the_images_is_refused(tmp_path: Path) -> None:
 def test_a_run_is_resumed_from_the_same_weights_alone(tmp_path: Path) -> None:
     data, begun = small.dataset(), start()
     train("lenet", data, STILL, tmp_path, start=begun)
-    with pytest.raises(UsageError, match="its weights is None|its weights is [0-9a-f]{64}, this run's is None"):
+    with pytest.raises(UsageError, match="its weights is [0-9a-f]{64}, this run's is None"):
         train("lenet", data, STILL, tmp_path, resume=True)
     header = train("lenet", data, STILL, tmp_path, resume=True, start=begun)
     assert header.training["epochs"] == 1
