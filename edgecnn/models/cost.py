@@ -28,6 +28,11 @@ class LayerCost:
         return self.values * self.module.weight[0].numel()  # each value takes one filter
 
 
+def weighted(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """All 2-d convolutions and linear layers by name, as they are declared: the last gives a logit for each class."""
+    return {name: each for name, each in model.named_modules() if isinstance(each, nn.Conv2d | nn.Linear)}
+
+
 def is_depthwise(layer: nn.Module | None) -> bool:
     """Whether each channel is convolved by itself, into one or more."""
     return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
@@ -44,7 +49,7 @@ def layer_costs(model: nn.Module, arguments: ModelArguments) -> list[LayerCost]:
         assert isinstance(module, nn.Conv2d | nn.Linear)
         found.append(LayerCost(module, output[0].numel()))
 
-    hooks = [m.register_forward_hook(look) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [each.register_forward_hook(look) for each in weighted(model).values()]
     was_training = model.training
     image = torch.zeros(1, arguments.in_channels, *arguments.image_size)
     try:

@@ -150,14 +150,15 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
                 task.before_epoch(state, epoch)
                 loss, accuracy = trainer.one_epoch(epoch, progress)
                 state.epoch = epoch + 1
-                state.seconds += time.monotonic() - started
+                took = time.monotonic() - started
+                state.seconds += took
                 row = {"epoch": state.epoch, "loss": loss, "train_accuracy": accuracy, "seconds": state.seconds}
                 if held is not None:
                     row["validation_accuracy"] = score_model(state.result, held, place).accuracy
                 curve.append(row)
                 if processes.first:
                     folder.save_epoch(header, state, curve)
-                progress.epoch(row)
+                progress.epoch(row, took)
                 task.after_epoch(row)
 
             kind, judges = ("test", data.test) if held is None else ("validation", held)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from edgecnn.models.cost import is_depthwise
+from edgecnn.models.cost import is_depthwise, weighted
 from edgecnn.train.muon import Muon
 from edgecnn.train.recipe import TrainRecipe
 
@@ -38,8 +38,8 @@ def make_optimizer(model: nn.Module, recipe: TrainRecipe) -> Optimizer:
 
 def _mixing(model: nn.Module) -> list[Tensor]:
     """Weights of the layers that mix channels, but for the last, whose outputs are the classes."""
-    layers = [each for each in model.modules() if isinstance(each, (nn.Conv2d, nn.Linear))]
-    return [each.weight for each in layers[:-1] if not is_depthwise(each)]
+    *hidden, _ = weighted(model).values()
+    return [each.weight for each in hidden if not is_depthwise(each)]
 
 
 def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -11,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 BATCHES_PER_UPDATE = 20  # reading the loss makes the processor wait for the accelerator
+EPOCHS_TO_JUDGE_BY = 5  # the first epochs may be slower: a compiler runs, a teacher is asked
 
 
 class Progress:
@@ -23,6 +26,7 @@ class Progress:
         self._epochs = epochs
         self._done = done
         self._checkpoint = checkpoint
+        self._took: deque[float] = deque(maxlen=EPOCHS_TO_JUDGE_BY)
         self._stream: TextIO = sys.stderr
         self._silent = silent
         on_terminal = self._stream.isatty() and not silent
@@ -47,16 +51,17 @@ class Progress:
             loss, accuracy = total_loss.item() / seen, total_correct.item() / seen
             self._bar.set_postfix_str(f"loss {loss:.3f}  accuracy {accuracy:.3f}")
 
-    def epoch(self, row: dict[str, float]) -> None:
-        """An epoch is done and saved; ``row`` is its line of the curve."""
+    def epoch(self, row: dict[str, float], seconds: float) -> None:
+        """An epoch, which took ``seconds``, is done and saved; ``row`` is its line of the curve."""
         self._done = int(row["epoch"])
+        self._took.append(seconds)
         text = f"loss {row['loss']:.3f}  accuracy {row['train_accuracy']:.3f}"
         if "validation_accuracy" in row:
             text += f"  validation {row['validation_accuracy']:.4f}"
         if not self._bar.disable:
             self._bar.set_postfix_str(text)
             return
-        left = row["seconds"] / self._done * (self._epochs - self._done)
+        left = statistics.median(self._took) * (self._epochs - self._done)
         self.say(f"epoch {self._done}/{self._epochs}  {text}  {left:.0f} s left")
 
     def _stopped(self) -> str:

@@ -15,6 +15,7 @@ from edgecnn import models
 from edgecnn.checkpoint import Header, fit
 from edgecnn.data.dataset import DataSet
 from edgecnn.models import ModelArguments
+from edgecnn.models.cost import weighted
 from edgecnn.models.widths import Widths, resize
 
 
@@ -32,7 +33,7 @@ class Start:
     @property
     def last(self) -> str:
         """The name of the layer that gives a logit for each class."""
-        return [name for name, each in self.network.named_modules() if isinstance(each, (nn.Conv2d, nn.Linear))][-1]
+        return list(weighted(self.network))[-1]
 
     def widths(self, data: DataSet) -> Widths:
         """The channels of the layers that were pruned, for the classes of ``data``."""

@@ -24,9 +24,8 @@ def report(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, *, silent: bool
         for epoch in (1, 2):
             for batch in range(1, BATCHES_PER_UPDATE + 1):
                 progress.batch(torch.tensor(5.0 * batch), torch.tensor(2.0 * batch), 4 * batch)
-            progress.epoch({
-                "epoch": epoch, "loss": 0.5, "train_accuracy": 0.75, "seconds": 7.0 * epoch, "validation_accuracy": 0.8
-            })  # fmt: skip
+            row = {"epoch": epoch, "loss": 0.5, "train_accuracy": 0.75, "validation_accuracy": 0.8}
+            progress.epoch(row, seconds=7.0)
     return stream.getvalue()
 
 
@@ -35,6 +34,15 @@ def test_one_line_per_epoch_where_there_is_no_terminal(monkeypatch: pytest.Monke
         "epoch 1/3  loss 0.500  accuracy 0.750  validation 0.8000  14 s left",
         "epoch 2/3  loss 0.500  accuracy 0.750  validation 0.8000  7 s left",
     ]
+
+
+def test_the_time_left_soon_forgets_that_the_first_epochs_were_slow(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(20, 1, 0, Path("run/checkpoint"), silent=False) as progress:
+        for epoch in range(1, 11):
+            progress.epoch({"epoch": epoch, "loss": 0.5, "train_accuracy": 0.75}, seconds=60.0 if epoch < 6 else 3.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[4].endswith("900 s left")
+    assert lines[-1].endswith(" 30 s left")
 
 
 def test_a_terminal_gets_a_bar_with_loss_accuracy_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
