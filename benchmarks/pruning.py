@@ -1,10 +1,10 @@
 """What pruning costs and saves: ``python -m benchmarks.pruning [--model NAME...] [--target TARGET...] [--measure]``.
 
 Shows the committed results, or makes them: prunes the shipped weights of every model to every target through the
-command line, as a user does, below ``--runs`` (what is there is not made again, interrupted runs go on), quantizes what
-is left by calibration, and scores the TFLite file on all CIFAR-10 test images. ``--epochs`` are those of the last of
-three steps; the others have a tenth of them each. What is left learns from the unpruned network or,
-with ``--teacher``, mostly from a better one whose weights ship.
+command line, as a user does, below ``--runs`` (what is there with the same teacher and epochs is not made again,
+interrupted runs go on), quantizes what is left by calibration, and scores the TFLite file on all CIFAR-10 test images.
+``--epochs`` are those of the last of three steps; the others have a tenth of them each. What is left learns from the
+unpruned network or, with ``--teacher``, mostly from a better one whose weights ship.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ HEADERS = (
 )  # fmt: skip
 
 
-def run(model: str, target: str, teacher: str | None, how: Sequence[str], folder: Path) -> Row:
-    """Prune, or go on with, one model below ``folder``, and quantize what is left; ``how`` are options of the training.
+def run(model: str, target: str, teacher: str | None, epochs: int, how: Sequence[str], folder: Path) -> Row:
+    """Prune, or go on with, one model below ``folder``, and quantize what is left; ``how`` are more training options.
 
     Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
     unpruned model's.
     """
     before = _accuracy_before(model)  # before minutes of training
-    place = folder / f"{model}-{target.replace(':', '')}"
+    place = folder / f"{model}-{target.replace(':', '')}-{teacher or 'itself'}-{epochs}"
     words = ["--model", model, "--data", "cifar10"]
-    asked = ["--target", target, "--out", str(place), *how, *FINER.get((model, target), ())]
+    asked = ["--target", target, "--out", str(place), "--epochs", str(epochs), *how, *FINER.get((model, target), ())]
     asked += [] if teacher is None else ["--teacher", teacher, *TAUGHT]
     asked += ["--resume"] if (place / PLAN).exists() else []
     document = _said(Path(f"{place}.json"), "prune", *words, *asked)
@@ -118,10 +118,10 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--teacher", metavar="NAME", help="a model whose weights ship")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
-        how = ["--epochs", str(options.epochs), "--precision", options.precision]
+        how = ["--precision", options.precision]
         how += [] if options.eager else ["--compile"]
         for model, target in itertools.product(options.model, options.target):
-            yield run(model, target, options.teacher, how, options.runs)
+            yield run(model, target, options.teacher, options.epochs, how, options.runs)
 
     return RESULTS.main(parser, rows, words)
 
