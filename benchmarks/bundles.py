@@ -1,4 +1,4 @@
-"""Bundles of the shipped weights, float32 and static_w8a8, made anew only when something that makes them has changed.
+"""Bundles of the shipped weights, float32 and one recipe, made anew only when something that makes them has changed.
 
 A bundle is kept in the cache folder under a digest of the weights, the versions of the tools, and the code of the
 rooms that a bundle comes from.
@@ -19,7 +19,7 @@ from edgecnn.errors import BadFileError, CheckFailedError
 from edgecnn.export.bundle import TOOLS, write_bundle
 from edgecnn.export.drafts import orders
 from edgecnn.export.torchscript import DEFAULT_ENGINE
-from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8, Recipe
 from edgecnn.runtime.places import cache_folder
 
 FORMATS = ("tflite", "onnx", "torchscript")
@@ -36,7 +36,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def bundle(model: str, data: str, cache: Path, formats: Sequence[str] = FORMATS) -> Path:
+def bundle(model: str, data: str, cache: Path, formats: Sequence[str] = FORMATS, recipe: Recipe = STATIC_W8A8) -> Path:
     """The folder of a model's bundle for a data set, from the cache if it is there.
 
     Raises BadFileError where no weights ship, CheckFailedError if a file does not pass its gate.
@@ -44,21 +44,21 @@ def bundle(model: str, data: str, cache: Path, formats: Sequence[str] = FORMATS)
     weights = checkpoint.shipped(model, data)
     if weights is None:
         raise BadFileError(f"no weights of '{model}' for data set '{data}' come with edgecnn; choose another --data")
-    folder = cache / _key(weights, formats) / f"{model}-{data}"
+    folder = cache / _key(weights, formats, recipe) / f"{model}-{data}"
     if folder.is_dir():
         say(f"{folder.name} is in the cache")
         return folder
     source = load_source(model, None, data, "refuse", CALIBRATION_IMAGES)
-    wanted = orders(formats, STATIC_W8A8, None, DEFAULT_ENGINE)
-    judged = write_bundle(wanted, STATIC_W8A8, source, folder, force=False, say=say)
+    wanted = orders(formats, recipe, None, DEFAULT_ENGINE)
+    judged = write_bundle(wanted, recipe, source, folder, force=False, say=say)
     failure = next((each.failure for each in judged if each.failure is not None), None)
     if failure is not None:
         raise CheckFailedError(failure)
     return folder
 
 
-def _key(weights: Path, formats: Sequence[str]) -> str:
-    digest = hashlib.sha256(json.dumps([checkpoint.tool_versions(*TOOLS), sorted(formats)]).encode())
+def _key(weights: Path, formats: Sequence[str], recipe: Recipe) -> str:
+    digest = hashlib.sha256(json.dumps([checkpoint.tool_versions(*TOOLS), sorted(formats), recipe.name]).encode())
     root = Path(edgecnn.__file__).parent
     for room in ROOMS:
         for file in sorted((root / room).rglob("*.py")) if (root / room).is_dir() else [root / room]:

@@ -1,7 +1,8 @@
 """Accuracy for what it costs, beside what others published: ``python -m benchmarks.frontier [--picture FILE]``.
 
-Shows the static_w8a8 TFLite files of the README's table by their bytes, with those that no other of them beats in
-accuracy at no more bytes marked, and of what ``benchmarks.pruning`` made of them those that nothing beats.
+Shows the static_w8a8 and static_w4a8 TFLite files of the machine of the README's table by their bytes, with those that
+no other of them beats in accuracy at no more bytes marked, and of what ``benchmarks.pruning`` made those that nothing
+beats.
 ``--picture`` draws them. Figures of others that were not measured here come with their source.
 """
 
@@ -27,6 +28,7 @@ from edgecnn.errors import BadFileError, EdgeCNNError
 from edgecnn.measure.figures import figures
 from edgecnn.measure.measurement import Session
 from edgecnn.models import ModelArguments, cost
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8
 from edgecnn.report.numbers import percent
 from edgecnn.report.pareto import front
 from edgecnn.runtime.files import write_bytes
@@ -34,12 +36,12 @@ from edgecnn.runtime.records import decode, read_json
 
 PEER_MACS = 12_501_632  # of MLPerf's ResNet-8: those of our resnet8, which is the same network
 DRAWN_FROM = 30_000  # bytes; what little a net of fewer is right about would press the others together
-HEADERS = ("network", "static_w8a8 accuracy", "bytes", "MMAC", "time, of MLPerf's ResNet-8", "not beaten")
+HEADERS = ("network", "recipe", "accuracy", "bytes", "MMAC", "time, of MLPerf's ResNet-8", "not beaten")
 
 
 @dataclass(frozen=True)
 class Network:
-    """An int8 file: its accuracy as a share of all CIFAR-10 test images, and what it costs for one image.
+    """A quantized file: its accuracy as a share of all CIFAR-10 test images, and what it costs for one image.
 
     ``time`` is a share of what MLPerf's ResNet-8 takes in the same run, None where the file was not in it;
     ``target`` is what the network was pruned to.
@@ -51,6 +53,7 @@ class Network:
     macs: float
     time: float | None = None
     target: str = ""
+    recipe: str = STATIC_W8A8.name
 
     @property
     def full_name(self) -> str:
@@ -68,18 +71,18 @@ def networks(folder: Path) -> list[Network]:
     session = Session.load(folder / BENCH)
     rows: tuple[Row, ...] = decode(tuple[Row, ...], read_json(folder / ACCURACY, LIMIT))
     files = {
-        row.case.model: (row.case.bytes, figures(row).p50)
+        (row.case.model, row.case.recipe): (row.case.bytes, figures(row).p50)
         for row in session.measurements
-        if (row.case.recipe, row.case.runtime, row.case.threads, row.case.batch) == ("static_w8a8", "litert", 1, 1)
-        and row.runs
+        if (row.case.runtime, row.case.threads, row.case.batch) == ("litert", 1, 1) and row.runs
     }
-    if NAME not in files:
+    peer = files.get((NAME, STATIC_W8A8.name))
+    if peer is None:
         raise BadFileError(f"{folder / BENCH} has no run of {NAME}; run benchmarks.suite again, with --peers")
     found = [
-        Network(_shown(row.model), row.quantized_accuracy, files[row.model][0], _macs(row.model),
-                files[row.model][1] / files[NAME][1])
+        Network(_shown(row.model), row.quantized_accuracy, size, _macs(row.model), time / peer[1], recipe=row.recipe)
         for row in rows
-    ]  # fmt: skip
+        for size, time in [files[row.model, row.recipe]]
+    ]
     return with_best([*found, *PUBLISHED], [_pruned(row) for row in pruning.RESULTS.rows()])
 
 
@@ -106,10 +109,10 @@ def _macs(model: str) -> int:
 def text(found: list[Network]) -> str:
     """The table, in Markdown."""
     best = front([(each.bytes, each.accuracy) for each in found])
-    lines = ["| " + " | ".join(HEADERS) + " |", "|---" + "|---:" * (len(HEADERS) - 2) + "|---|"]
+    lines = ["| " + " | ".join(HEADERS) + " |", "|---|---" + "|---:" * (len(HEADERS) - 3) + "|---|"]
     for each, unbeaten in zip(found, best, strict=True):
         time = "-" if each.time is None else f"{each.time:.2f}"
-        cells = (each.full_name, percent(each.accuracy), f"{each.bytes:,}", f"{each.macs / 1e6:.2f}", time)
+        cells = (each.full_name, each.recipe, percent(each.accuracy), f"{each.bytes:,}", f"{each.macs / 1e6:.2f}", time)
         lines.append("| " + " | ".join((*cells, "yes" if unbeaten else "")) + " |")
     return "\n".join(lines)
 
@@ -125,12 +128,14 @@ def picture(found: list[Network]) -> bytes:
     for each in found:
         ours = each.name.startswith("`")
         place = (each.bytes, 100 * each.accuracy)
-        axes.plot(*place, marker="o" if ours else "s", color="#1b6ca8" if ours else "#d1495b")
+        color = "#1b6ca8" if ours else "#d1495b"
+        inside = "white" if each.recipe == STATIC_W4A8.name else color
+        axes.plot(*place, marker="o" if ours else "s", color=color, markerfacecolor=inside)
         away, side = ((-7, 4), "right") if each.target else ((6, -11), "left")  # they lie close together
         name = f"{each.name} {each.target}".replace("`", "").strip()
         axes.annotate(name, place, away, textcoords="offset points", fontsize=8, ha=side)
     axes.set(xscale="log", ylabel="CIFAR-10 test accuracy, %")
-    axes.set_xlabel(f"bytes of the static_w8a8 TFLite file, from {DRAWN_FROM // 1000} kB on")
+    axes.set_xlabel(f"bytes of the TFLite file, from {DRAWN_FROM // 1000} kB on: static_w8a8, or static_w4a8 if hollow")
     ticks = (40_000, 55_000, 75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
     axes.set_xticks(ticks, [f"{tick // 1000} kB" for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)

@@ -20,6 +20,7 @@ from edgecnn.errors import BadFileError, EdgeCNNError
 from edgecnn.measure.figures import figures
 from edgecnn.measure.machine import FEATURES
 from edgecnn.measure.measurement import Measurement, Session
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.report.numbers import percent
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.records import decode, read_json
@@ -45,14 +46,15 @@ def block(folder: Path) -> str:
     """The table of one machine's results, and what is to be known of it."""
     session = Session.load(folder / BENCH)
     path = folder / ACCURACY
-    rows: tuple[Row, ...] = decode(tuple[Row, ...], read_json(path, LIMIT))
+    found: tuple[Row, ...] = decode(tuple[Row, ...], read_json(path, LIMIT))
+    rows = tuple(row for row in found if row.recipe == STATIC_W8A8.name)
     lines = ["| " + " | ".join(HEADERS) + " |", "|---" + "|---:" * (len(HEADERS) - 1) + "|"]
     lines += ["| " + " | ".join(_cells(row, session, folder)) + " |" for row in rows]
     return "\n".join(["", *lines, "", _words(rows, session), "", ""])
 
 
 def _cells(row: Row, session: Session, folder: Path) -> list[str]:
-    plain, small = (_find(session, row.model, recipe, folder) for recipe in ("float32", "static_w8a8"))
+    plain, small = (_find(session, row.model, recipe, folder) for recipe in (FLOAT32.name, row.recipe))
     times = [figures(each).p50 for each in (plain, small)]
     return [
         "MLPerf Tiny's ResNet-8" if row.model == NAME else f"`{row.model}`", percent(row.float_accuracy),

@@ -1,7 +1,8 @@
 """Everything on this machine: ``python -m benchmarks.suite [--models NAME...] [--peers DIR] [--force]``.
 
-Makes the bundles of the models (or takes them from the cache), benches every file in every runtime that is installed,
-MLPerf Tiny's ResNet-8 among them with ``--peers``, scores the TFLite files on all test images, and writes
+Makes the bundles of the models (or takes them from the cache) and their static_w4a8 TFLite files, benches every file in
+every runtime that is installed, MLPerf Tiny's ResNet-8 among them with ``--peers``, scores the TFLite files on all test
+images, and writes
 ``benchmarks/results/MACHINE/``: bench.json, accuracy.json, report.md and report.html. ``python -m benchmarks.readme
 --write`` then brings the README up to date.
 
@@ -30,9 +31,11 @@ from edgecnn.measure.bench import bench
 from edgecnn.measure.cases import Order, find_cases
 from edgecnn.measure.machine import Machine, read_machine
 from edgecnn.measure.measurement import Session, Settings
+from edgecnn.quantize.recipe import STATIC_W4A8
 from edgecnn.report.markdown import markdown
 from edgecnn.report.page import page
 from edgecnn.report.sections import Source, sections
+from edgecnn.runtime.bundle import open_bundle
 from edgecnn.runtime.files import refuse_existing, write_bytes
 
 RESULTS = Path(__file__).parent / "results"
@@ -73,7 +76,13 @@ def run(options: argparse.Namespace) -> Path:
         if options.peers:
             folders.append(Path(write_peers(options.peers, stage / NAME, stage / folders[0]).name))
         rows = [summary.score(stage / folder, data) for folder in folders]
-        order = Order(tuple(folders), settings=Settings(options.runs, options.min_seconds))
+        files = []
+        for model in options.models:
+            folder = stage / f"{model}-{data.name}-{STATIC_W4A8.name}"
+            folder.symlink_to(bundle(model, data.name, options.cache, ("tflite",), STATIC_W4A8))
+            rows.append(summary.score(folder, data, STATIC_W4A8))
+            files.append(Path(folder.name) / open_bundle(folder).artifact(STATIC_W4A8.name).file)
+        order = Order((*folders, *files), settings=Settings(options.runs, options.min_seconds))
         with chdir(stage):
             session = bench(find_cases(order), order.settings, say=say)
     if session.invalid:

@@ -20,19 +20,22 @@ from edgecnn.data.registry import load
 from edgecnn.errors import EdgeCNNError, UsageError
 from edgecnn.measure.accuracy import score_together
 from edgecnn.measure.comparison import Comparison
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, Recipe
 from edgecnn.report.numbers import percent
 from edgecnn.report.table import table
 from edgecnn.runtime.bundle import open_bundle
 
 BATCH = 250
 RECORDED = "static_w8a8_accuracy"  # in the headers of weights
-RECIPES = ("float32", "static_w8a8")
-HEADERS = ("model", "images", *RECIPES, "change, points (95 %)", "agreement")
+HEADERS = ("model", "images", FLOAT32.name, STATIC_W8A8.name, "change, points (95 %)", "agreement")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model: accuracies and agreement as shares 0 to 1, the change and its paired 95 % interval in points."""
+    """One model: accuracies and agreement as shares 0 to 1, the change and its paired 95 % interval in points.
+
+    What is quantized is quantized by ``recipe``.
+    """
 
     model: str
     data: str
@@ -42,21 +45,26 @@ class Row:
     change: float
     change_interval: tuple[float, ...]
     agreement: float
+    recipe: str
 
 
-def score(folder: Path, data: DataSet) -> Row:
-    """Score the two TFLite files of a bundle on all test images. Raises UsageError for classes of another order."""
+def score(folder: Path, data: DataSet, recipe: Recipe = STATIC_W8A8) -> Row:
+    """Score the float32 and the quantized TFLite file of a bundle on all test images.
+
+    Raises UsageError for classes of another order.
+    """
     opened = open_bundle(folder)
     if opened.labels != data.classes:
         known, there = ", ".join(opened.labels), ", ".join(data.classes)
         raise UsageError(f"{folder} knows the classes {known}, but {data.name} has {there}")
     with ExitStack() as stack:
-        runners = {recipe: stack.enter_context(opened.open(opened.artifact(recipe))) for recipe in RECIPES}
+        names = (FLOAT32.name, recipe.name)
+        runners = {name: stack.enter_context(opened.open(opened.artifact(name))) for name in names}
         scores = score_together(runners, batches(data.test, BATCH))
-    both = Comparison(*(scores[recipe] for recipe in RECIPES))
+    both = Comparison(*(scores[name] for name in names))
     return Row(
         opened.manifest.model.name, data.name, both.images, both.first.accuracy, both.second.accuracy, both.change,
-        tuple(both.interval), both.agreement,
+        tuple(both.interval), both.agreement, recipe.name,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def test_a_network_is_beaten_by_one_of_no_more_bytes() -> None:
     ]
     lines = frontier.text(found).splitlines()[2:]
     assert [line.split(" | ")[-1].strip(" |") for line in lines] == ["yes", "", "yes"]
-    assert lines[1] == "| worse | 70.00 % | 200 | 1.00 | 0.50 |  |"
+    assert lines[1] == "| worse | static_w8a8 | 70.00 % | 200 | 1.00 | 0.50 |  |"
 
 
 def test_of_what_was_pruned_only_what_nothing_beats_is_shown() -> None:
@@ -30,9 +30,10 @@ def test_of_what_was_pruned_only_what_nothing_beats_is_shown() -> None:
 def test_the_committed_results_have_a_table_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert frontier.main(["--picture", str(tmp_path / "a.png")]) == 0
     shown = capsys.readouterr().out
-    for name in ("`lenet`", "MLPerf Tiny's ResNet-8 | 86.97 % | 98,496 | 12.50 | 1.00", "MLPerf Tiny's IC02"):
+    peer = "MLPerf Tiny's ResNet-8 | static_w8a8 | 86.97 % | 98,496 | 12.50 | 1.00"
+    for name in ("`lenet`", peer, "MLPerf Tiny's IC02"):
         assert name in shown
-    sizes = [int(line.split(" | ")[2].replace(",", "")) for line in shown.splitlines()[2:]]
+    sizes = [int(line.split(" | ")[3].replace(",", "")) for line in shown.splitlines()[2:]]
     assert sizes == sorted(sizes)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

@@ -36,7 +36,10 @@ def results(tmp_path: Path) -> Path:
 
 
 def write(results: Path, accuracy: float) -> None:
-    rows = [Row(name, "cifar10", 10_000, 0.7373, accuracy, 0.05, (-0.17, 0.27), 0.98) for name in ("lenet", NAME)]
+    rows = [
+        Row(name, "cifar10", 10_000, 0.7373, accuracy, 0.05, (-0.17, 0.27), 0.98, "static_w8a8")
+        for name in ("lenet", NAME)
+    ]
     (results / "box" / ACCURACY).write_text(json.dumps([dataclasses.asdict(each) for each in rows]))
 
 

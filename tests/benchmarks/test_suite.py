@@ -19,6 +19,7 @@ from edgecnn.export import bundle as export_bundle
 from edgecnn.measure.bench import bench
 from edgecnn.measure.machine import Machine, State
 from edgecnn.measure.measurement import Session
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8, Recipe
 from edgecnn.runtime.bundle import open_bundle
 from edgecnn.runtime.classify import predict
 from edgecnn.runtime.manifest import Dataset, Manifest
@@ -46,8 +47,13 @@ def insects(count: int = 200) -> DataSet:
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A suite whose bundles are small and whose machine is scripted."""
 
-    def bundle(model: str, data: str, cache: Path) -> Path:
-        return tiny_artifacts.bundle(tmp_path / f"made-{model}")
+    def bundle(model: str, _data: str, _cache: Path, _formats: object = (), recipe: Recipe = STATIC_W8A8) -> Path:
+        folder = tiny_artifacts.bundle(tmp_path / f"made-{model}-{recipe.name}")
+        manifest = open_bundle(folder).manifest
+        plain, small = manifest.artifacts
+        named = (plain, dataclasses.replace(small, recipe=recipe.name))
+        dataclasses.replace(manifest, recipe=recipe.name, artifacts=named).save(folder)
+        return folder
 
     script(monkeypatch, quiet())
     monkeypatch.setattr(suite, "bundle", bundle)
@@ -80,11 +86,16 @@ def test_the_suite_writes_what_it_found(small: Path, capsys: pytest.CaptureFixtu
     assert {path.name for path in folder.iterdir()} == {"bench.json", "accuracy.json", "report.md", "report.html"}
     found = Session.load(folder / "bench.json")
     assert [row.case.file for row in found.measurements if row.case.runtime == "litert"] == [
-        f"lenet-insects/{name}" for name in (tiny_artifacts.FLOAT_FILE, tiny_artifacts.INT8_FILE)
+        f"lenet-insects/{tiny_artifacts.FLOAT_FILE}",
+        f"lenet-insects/{tiny_artifacts.INT8_FILE}",
+        f"lenet-insects-static_w4a8/{tiny_artifacts.INT8_FILE}",
     ]
     assert found.thinned == suite.KEEP
-    (accuracy,) = json.loads((folder / "accuracy.json").read_text())
-    assert (accuracy["images"], accuracy["float_accuracy"]) == (200, 0.995)
+    rows = json.loads((folder / "accuracy.json").read_text())
+    assert [(row["recipe"], row["images"], row["float_accuracy"]) for row in rows] == [
+        ("static_w8a8", 200, 0.995),
+        ("static_w4a8", 200, 0.995),
+    ]
     assert tiny_artifacts.INT8_FILE in (folder / "report.md").read_text()
 
 
@@ -132,11 +143,12 @@ def test_a_bundle_is_made_once_until_something_that_makes_it_changes(
     first = bundles.bundle("lenet", "digits", tmp_path)
     assert bundles.bundle("lenet", "digits", tmp_path) == first and first.name == "lenet-digits"
     assert bundles.bundle("lenet", "digits", tmp_path, ("tflite",)) != first
+    assert bundles.bundle("lenet", "digits", tmp_path, recipe=STATIC_W4A8) != first
     weights.write_bytes(b"others")
     assert bundles.bundle("lenet", "digits", tmp_path) != first
     monkeypatch.setattr(bundles, "TOOLS", (*export_bundle.TOOLS, "pytest"))
     bundles.bundle("lenet", "digits", tmp_path)
-    assert len(made) == 4
+    assert len(made) == 5
     with pytest.raises(BadFileError, match="no weights of 'lenet' for data set 'cifar10'"):
         bundles.bundle("lenet", "cifar10", tmp_path)
 
