@@ -13,7 +13,7 @@ from edgecnn.runtime.artifact import FORMAT_OF_SUFFIX
 from edgecnn.runtime.bundle import Bundle, open_bundle
 from edgecnn.runtime.engines import RUNTIMES, installed
 from edgecnn.runtime.files import sha256
-from edgecnn.runtime.manifest import MANIFEST, Artifact
+from edgecnn.runtime.manifest import MANIFEST, Artifact, Manifest
 
 
 @dataclass(frozen=True)
@@ -86,4 +86,12 @@ def _case(path: Path, bundle: Bundle | None, artifact: Artifact | None, runtime:
         runtime=runtime,
         threads=threads,
         batch=batch,
+        sample=None if bundle is None else _sample(bundle.manifest),
+    )
+
+
+def _sample(manifest: Manifest) -> str | None:
+    """The digest of the images that come with a bundle, if any do."""
+    return next(
+        (entry.sha256 for entry in manifest.files if manifest.sample and entry.file == manifest.sample.file), None
     )

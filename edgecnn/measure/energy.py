@@ -36,7 +36,7 @@ class Meter(Protocol):
 
 def find_meter(root: Path = ROOT) -> Meter | str:
     """The machine's meter, or the reason why its energy is unavailable."""
-    packages = [path for path in sorted((root / RAPL).glob("intel-rapl:*")) if path.name.count(":") == 1]
+    packages = [path for path in sorted((root / RAPL).glob("intel-rapl:*")) if _zone(path).startswith("package")]
     if packages:
         try:
             return RaplMeter(packages)
@@ -50,6 +50,14 @@ def find_meter(root: Path = ROOT) -> Meter | str:
     if answer is not None or (root / "proc/device-tree/model").exists():
         return "this board has no current sensing that it shows"
     return "no RAPL counters here (a virtual machine, or a CPU or kernel without them)"
+
+
+def _zone(path: Path) -> str:
+    """What a counter is of: package-0, core, dram, or psys, which is the whole platform with the packages in it."""
+    try:
+        return (path / "name").read_text().strip()
+    except OSError:
+        return ""
 
 
 class RaplMeter(Meter):

@@ -21,13 +21,17 @@ from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.manifest import Accuracy
 from edgecnn.runtime.records import decode, read_json
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had no case.sample
 LIMIT = 1 << 28  # bytes of a result file
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: one file in one runtime. ``bundle`` is the folder it was opened from, None for a bare file."""
+    """What is measured: one file in one runtime. ``bundle`` is the folder it was opened from, None for a bare file.
+
+    ``sample`` is the SHA-256 of the bundle's images and labels, which accuracy is of; None where it has none, or where
+    an older edgecnn did not say.
+    """
 
     file: str
     bundle: str | None
@@ -38,10 +42,12 @@ class Case:
     runtime: str
     threads: int
     batch: int
+    sample: str | None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise UsageError(f"sha256 of {self.file} must be 64 lower-case hex digits")
+        for name in ("sha256", "sample"):
+            if getattr(self, name) is not None and not re.fullmatch(r"[0-9a-f]{64}", getattr(self, name)):
+                raise UsageError(f"{name} of {self.file} must be 64 lower-case hex digits")
         for name in ("bytes", "threads", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, but must be at least 1")
@@ -234,6 +240,8 @@ class Session:
         for entry in entries if isinstance(entries, list) else []:
             if isinstance(entry, dict):
                 entry.pop("figures", None)
+                if version == 1 and isinstance(entry.get("case"), dict):
+                    entry["case"].setdefault("sample", None)
         if isinstance(document, dict):
             document.pop("speed", None)
         try:

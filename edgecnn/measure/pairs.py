@@ -52,6 +52,7 @@ _SESSION_FIELDS: tuple[tuple[str, Callable[[Session], object], frozenset[str]], 
 _PAIR_FIELDS: tuple[tuple[str, Callable[[Measurement], object], frozenset[str]], ...] = (
     ("engine", attrgetter("engine"), CPU_BOUND),
     ("accuracy.images", lambda row: row.accuracy and row.accuracy.images, frozenset({"accuracy"})),
+    ("case.sample", lambda row: row.accuracy and row.case.sample and row.case.sample[:12], frozenset({"accuracy"})),
     ("emulation.cpu", lambda row: row.emulation and row.emulation.cpu, frozenset({"instructions"})),
 )
 
@@ -63,6 +64,11 @@ class Pair:
     old: Measurement
     new: Measurement
     mistake: str | None = None
+
+    @property
+    def same_images(self) -> bool:
+        """Whether both were scored on the images of one and the same file."""
+        return self.old.case.sample is not None and self.old.case.sample == self.new.case.sample
 
 
 @dataclass(frozen=True)

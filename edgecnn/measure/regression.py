@@ -1,7 +1,8 @@
 """Has anything become worse since an old bench? A regression is beyond its limit and more than chance explains.
 
     latency, cold_start, memory   stats.differ on whole runs, with an allowance for what a machine drifts
-    accuracy                      stats.fisher on the counts: a result file does not hold the result of every image
+    accuracy                      exact on the same images: the same file is right on as many again. On others, or where
+                                  an old result does not say which, stats.fisher on the counts, which misses much
     bytes                         exact
     instructions                  counted; more than REPEATABLE apart
     energy                        metered once, so there is no test and the limit alone decides
@@ -125,6 +126,7 @@ def compare(old: Session, new: Session, limits: Sequence[Limit], force: bool = F
         *(Absence(row.case, "is new" if row.failure is None else f"is new and failed: {row.failure}", False)
           for row in found.added),
     ]  # fmt: skip
+    remarks += dict.fromkeys(line for each in both for limit in limits for line in _blind(each, limit))
     return Outcome(
         tuple(changes), tuple(absences), tuple(obstacles), tuple(remarks), _doubts(old, new) if bound else ()
     )
@@ -181,9 +183,13 @@ def _test(each: Pair, limit: Limit, before: Sequence[float], now: Sequence[float
         drift = DRIFTS.get(limit.name, stats.OF_TWO_BENCHES)
         p = stats.differ(before, now, drift)
         name = f"rank sum of {len(before)} and {len(now)} runs, beyond {drift:.0%}"
-        return name, p, p < LEVEL
+        # The least of all samples may move one way and the least of most runs the other: that is no finding.
+        same_way = (np.median(now) - np.median(before)) * (_figure(now, limit) - _figure(before, limit)) > 0
+        return name, p, p < LEVEL and bool(same_way)
     if limit.metric == "accuracy":
         first, second = each.old.accuracy, each.new.accuracy
+        if each.same_images:
+            return "exact, on the same images", None, before != now
         assert first is not None and second is not None  # there are values of it
         p = stats.fisher(first.correct, first.images, second.correct, second.images)
         return f"Fisher's exact test of {first.images} and {second.images} images", p, p < LEVEL
@@ -200,6 +206,18 @@ def _too_few(each: Pair, limit: Limit) -> Iterator[str]:
     before, now = _values(each.old, limit), _values(each.new, limit)
     if limit.metric in BY_RUNS and before and now and stats.least_p(len(before), len(now)) >= LEVEL:
         yield f"{len(before)} and {len(now)} runs can never differ at {LEVEL:.0%}, 4 and 4 can"
+
+
+def _blind(each: Pair, limit: Limit) -> Iterator[str]:
+    """What a test on the counts of other images cannot see."""
+    old, new = each.old.accuracy, each.new.accuracy
+    if limit.metric != "accuracy" or each.same_images or old is None or new is None:
+        return
+    expected = round(old.correct / old.images * new.images)
+    drops = range(expected + 1)
+    seen = (drop for drop in drops if stats.fisher(old.correct, old.images, expected - drop, new.images) < LEVEL)
+    least = 100 * next(seen, new.images) / new.images
+    yield f"the images of {each.new.case.name} are not known to be the same: less than {least:.1f} points may be chance"
 
 
 def _failures(pairs: Sequence[Pair], force: bool) -> Iterator[Absence]:

@@ -94,22 +94,27 @@ def sqnr(exact: np.ndarray, found: np.ndarray) -> float | None:
 def median_interval(runs: Sequence[float]) -> Interval | None:
     """95 % interval of the median of the runs' values, each the median of one run; None for less than FEWEST_RUNS.
 
-    Block bootstrap: samples within a run resemble each other, and a process has a speed of its own by the luck of its
-    memory layout, so whole runs are drawn, never samples. Percentiles of 10,000 draws, the same in every call. With
-    5 runs this is the span of the runs and covers 93.75 %; with more, between 92 and 96 %.
+    From the k-th smallest to the k-th largest run, k as large as leaves 95 % (W. R. Thompson, Annals of Mathematical
+    Statistics 7 (1936)): whatever their distribution, so many runs lie on either side of its median. Runs count, never
+    samples: those within a run resemble each other, and a process has a speed of its own by the luck of its memory
+    layout. With 5 runs it is their span, which covers 93.75 %.
     """
-    if len(runs) < FEWEST_RUNS:
+    count = len(runs)
+    if count < FEWEST_RUNS:
         return None
-    picks = np.random.default_rng(0).integers(0, len(runs), (RESAMPLES, len(runs)))
-    medians = np.median(np.asarray(runs, np.float64)[picks], axis=1)
-    low, high = np.percentile(medians, (2.5, 97.5), method="nearest")
-    return Interval(float(low), float(high))
+    inside, missed = 0, 2 / 2**count  # runs left out at either end, and how often the rest then misses the median
+    while missed + 2 * math.comb(count, inside + 1) / 2**count <= 0.05:
+        inside += 1
+        missed += 2 * math.comb(count, inside) / 2**count
+    ordered = sorted(runs)
+    return Interval(float(ordered[inside]), float(ordered[-1 - inside]))
 
 
 def ratio_interval(first: Sequence[float], second: Sequence[float]) -> Interval | None:
     """95 % interval of the median of ``first`` over that of ``second``; None for less than FEWEST_RUNS on a side.
 
-    Like ``median_interval``, with whole runs drawn from either side, each for itself.
+    Bootstrap: whole runs are drawn from either side, each for itself. Percentiles of 10,000 draws, the same in every
+    call; they cover 95 to 97 % with 5 to 10 runs a side.
     """
     if min(len(first), len(second)) < FEWEST_RUNS:
         return None

@@ -2,8 +2,9 @@
 
 L. Li et al., "A system for massively parallel hyperparameter tuning" (2020, ASHA), and for several objectives
 R. Schmucker et al., "Multi-objective asynchronous successive halving" (2021), which rank by fronts, too. Whole fronts
-go on here: what a trial costs is known, so a small net is never stopped by a large one that is more accurate. Optuna's
-own pruners refuse more than one objective.
+go on here: what a trial costs is known, so a small net is never stopped by a large one that is more accurate. Networks
+that will be pruned are held against those that will be pruned to the same share (``tryout``), since until then they are
+as accurate as whole ones. Optuna's own pruners refuse more than one objective.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class Seeded(BaseSampler):
-    """Draws from ``seed``, the trial's number and the trials that are known, so workers that share a study differ and a
-    search that goes on draws what it would have drawn.
+    """Draws from ``seed``, the trial's number and the trials that are known, so workers that share a study differ, and
+    one worker that is not stopped draws the same again.
 
     Y. Ozaki et al., "Multiobjective tree-structured Parzen estimator" (2022); trials that run count as bad ones, so
     that workers keep away from each other.

@@ -130,7 +130,7 @@ class Tryout:
             trial.set_user_attr(FLOAT, accuracy)
             if epoch in looks:
                 own = point(accuracy, self._costs(costs))
-                others = _at(study, epoch)
+                others = _at(study, epoch, candidate.kept)
                 trial.set_user_attr(_rung(epoch), list(own))
                 if stops(own, others):
                     why = f"stopped after {epoch} of {self._asked.epochs} epochs: {accuracy:.2%} for its costs"
@@ -154,11 +154,15 @@ def _rung(epoch: int) -> str:
     return f"rung {epoch}"
 
 
-def _at(study: Study, epoch: int) -> list[Point]:
-    """What the trials that came by at a rung had there; those that were lost are tried again and do not count."""
+def _at(study: Study, epoch: int, kept: float) -> list[Point]:
+    """What the trials had that came by at a rung; those that were lost are tried again and do not count.
+
+    Only those of which the same share is ``kept``: their costs are those of what a cut will leave, and their accuracies
+    those of whole networks, on a shorter schedule.
+    """
     trials = study.get_trials(deepcopy=False)
     return [
         tuple(each.user_attrs[_rung(epoch)])
         for each in trials
-        if _rung(epoch) in each.user_attrs and each.state != TrialState.FAIL
+        if _rung(epoch) in each.user_attrs and each.user_attrs[KEPT] == kept and each.state != TrialState.FAIL
     ]

@@ -20,9 +20,9 @@ ROUNDS = 4
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """``matrix`` [rows, columns] with its singular values moved to about 1 (0.7 to 1.2), by Newton-Schulz rounds.
+    """``matrix`` [rows, columns] with its singular values moved to about 1 (0.5 to 1.2), by Newton-Schulz rounds.
 
-    A matrix of zeros stays one.
+    Those below a hundredth of the largest come nearer and stay smaller; a matrix of zeros stays one.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     found = matrix.T if tall else matrix

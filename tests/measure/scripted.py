@@ -20,7 +20,7 @@ QUIET = State("performance", 1500.0, 50.0, 0, None, at=100.0, busy=20.0, stolen=
 
 def case(file: str = "a.tflite", bundle: str | None = None, batch: int = 1) -> Case:
     """A case of a file that is not there."""
-    return Case(file, bundle, 1234, "0" * 64, "lenet", "static_w8a8", "litert", 1, batch)
+    return Case(file, bundle, 1234, "0" * 64, "lenet", "static_w8a8", "litert", 1, batch, None)
 
 
 def after(state: State = QUIET, seconds: float = 10.0, own: float = 8.0, others: float = 0.0, **changes: Any) -> State:

@@ -181,6 +181,6 @@ def test_what_cannot_be_measured_is_refused() -> None:
     for wrong in (float("nan"), float("inf"), -1.0, 1e6):
         with pytest.raises(UsageError, match="sustained is .* 0 to 604800 seconds"):
             bench([A], Settings(sustained=wrong), around)
-    many = Case("a.tflite", None, 1, "0" * 64, None, None, "litert", 2, 1)
+    many = Case("a.tflite", None, 1, "0" * 64, None, None, "litert", 2, 1, None)
     with pytest.raises(UsageError, match="--threads 2 is more than the 1 CPUs"):
         bench([many], Settings(pin=(cpu,)), around)

@@ -14,14 +14,18 @@ RAILS = 3.7 * 0.1 + 3.3 * 0.2 + 0.75 * 2  # EXT5V has no current
 
 
 def rapl(root: Path, *values: int, limit: int = 999_999_999) -> Path:
-    for number, value in enumerate(values):
+    """Packages that counted ``values``, a part of each, and the platform, which they are parts of."""
+    zones = {f"{number}": (f"package-{number}", value) for number, value in enumerate(values)}
+    zones |= {f"{number}:0": ("core", 5) for number in range(len(values))}
+    zones[f"{len(values)}"] = ("psys", 2 * sum(values))
+    for number, (name, value) in zones.items():
         folder = f"sys/class/powercap/intel-rapl:{number}"
-        write(root, {f"{folder}/energy_uj": f"{value}\n", f"{folder}/max_energy_range_uj": f"{limit}\n"})
-        write(root, {f"sys/class/powercap/intel-rapl:{number}:0/energy_uj": "5\n"})
+        write(root, {f"{folder}/name": f"{name}\n", f"{folder}/energy_uj": f"{value}\n"})
+        write(root, {f"{folder}/max_energy_range_uj": f"{limit}\n"})
     return root
 
 
-def test_rapl_sums_packages_and_not_their_parts(tmp_path: Path) -> None:
+def test_rapl_sums_packages_but_not_their_parts_or_the_platform(tmp_path: Path) -> None:
     meter = find_meter(rapl(tmp_path, 1_000_000, 2_000_000))
     assert isinstance(meter, RaplMeter)
     assert not meter.estimate

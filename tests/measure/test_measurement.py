@@ -92,7 +92,7 @@ def edit(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (edit("schema", value=2), "schema is 2, newer than 1"),
+        (edit("schema", value=3), "schema is 3, newer than 2"),
         (edit("extra", value=1), "extra is not a known field"),
         (edit("machine", "cores", value="many"), r"machine\.cores must be a whole number"),
         (edit("measurements", 0, "runs", 1, "samples", value=[]), r"runs\[1\]: samples holds 0 times"),
@@ -115,6 +115,16 @@ def test_a_file_that_does_not_fit_is_refused_by_field(
     with pytest.raises(BadFileError, match=reason) as error:
         Session.load(path)
     assert str(path) in str(error.value)
+
+
+def test_a_file_of_the_first_schema_is_read_though_it_names_no_sample(session: Session, tmp_path: Path) -> None:
+    document = json.loads(json.dumps(session.document())) | {"schema": 1}
+    for entry in document["measurements"]:
+        del entry["case"]["sample"]
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    found = Session.load(tmp_path / "run.json")
+    assert {each.case.sample for each in found.measurements} == {None}
+    assert dataclasses.replace(found, schema=session.schema) == session
 
 
 def test_a_file_that_is_no_document_or_cannot_be_written(session: Session, tmp_path: Path) -> None:

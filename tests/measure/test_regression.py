@@ -59,6 +59,13 @@ def test_each_statistic_is_what_bench_shows(statistic: str, microseconds: float)
     assert change.old == pytest.approx(microseconds)
 
 
+def test_one_lucky_sample_of_old_is_no_regression_where_the_new_runs_are_faster() -> None:
+    old, new = row(times=(90, *range(120, 129))), row(times=tuple(97 + each / 10 for each in range(10)))
+    change = only(old, new, "latency:min:5%")
+    assert change.p is not None and change.p < 0.05
+    assert (change.old, change.new, change.verdict) == (90, 97, CHANCE)
+
+
 def test_a_slow_tail_is_seen_by_the_statistic_that_looks_at_it() -> None:
     old, new = row(), row(times=FAST)
     runs = tuple(dataclasses.replace(run, samples=(*run.samples[:-1], run.samples[-1] * 3)) for run in new.runs)
@@ -71,11 +78,31 @@ def test_times_are_per_image() -> None:
     assert only(row(batch=4), row(batch=4), "latency:5%").old == pytest.approx(102 / 4)
 
 
-@pytest.mark.parametrize(("right", "verdict"), [(800, REGRESSION), (878, CHANCE), (883, SAME), (990, IMPROVEMENT)])
-def test_accuracy_is_tested_on_the_counts(right: int, verdict: str) -> None:
-    change = only(row(right=(884, 1000)), row(right=(right, 1000)), "accuracy:0.5pp")
-    assert (change.verdict, change.test) == (verdict, "Fisher's exact test of 1000 and 1000 images")
+@pytest.mark.parametrize(("right", "verdict"), [(878, REGRESSION), (879, WITHIN), (884, SAME), (885, IMPROVEMENT)])
+def test_on_the_same_images_an_accuracy_is_exact(right: int, verdict: str) -> None:
+    old, new = (row(right=(count, 1000), sample="1" * 64) for count in (884, right))
+    change = only(old, new, "accuracy:0.5pp")
+    assert (change.verdict, change.test, change.p) == (verdict, "exact, on the same images", None)
     assert change.worse == pytest.approx((884 - right) / 10)
+    assert compare(session(old), session(new), parse_limits("accuracy:0.5pp")).remarks == ()
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(800, REGRESSION), (878, CHANCE), (883, SAME), (990, IMPROVEMENT)])
+def test_on_images_that_are_not_known_accuracy_is_tested_by_its_counts(right: int, verdict: str) -> None:
+    old, new = row(right=(884, 1000)), row(right=(right, 1000), sample="1" * 64)
+    change = only(old, new, "accuracy:0.5pp")
+    assert (change.verdict, change.test) == (verdict, "Fisher's exact test of 1000 and 1000 images")
+    assert compare(session(old), session(new), parse_limits("accuracy:0.5pp")).remarks == (
+        "the images of bundle/a.tflite are not known to be the same: less than 3.1 points may be chance",
+    )
+
+
+def test_accuracies_on_other_images_are_refused_unless_forced() -> None:
+    old, new = (session(row(right=(884, 1000), sample=digit * 64)) for digit in "12")
+    with pytest.raises(UsageError, match="case.sample was '111111111111' and is '222222222222'"):
+        compare(old, new, parse_limits("accuracy:0.5pp"))
+    assert only(old, new, "accuracy:0.5pp", force=True).test.startswith("Fisher's")
+    assert only(old, new, "bytes:1%").verdict == SAME
 
 
 @pytest.mark.parametrize(("size", "verdict"), [(1247, REGRESSION), (1235, WITHIN), (1234, SAME), (1233, IMPROVEMENT)])

@@ -19,7 +19,7 @@ MACHINE = Machine(None, "Cortex-A72", "aarch64", 1, (), False, "Debian 12 in qem
 
 
 def row(recipe: str, instructions: tuple[int, ...], difference: float, failure: str | None = None) -> Measurement:
-    case = Case(f"b/net_{recipe}.tflite", "b", 1234, "0" * 64, "net", recipe, "litert", 1, 1)
+    case = Case(f"b/net_{recipe}.tflite", "b", 1234, "0" * 64, "net", recipe, "litert", 1, 1, None)
     emulation = None if failure else Emulation("Cortex-A72", instructions, 1000, difference)
     energy = Energy(None, None, False, "emulated")
     return Measurement(

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from optuna.trial import create_trial
 
 from edgecnn import models
 from edgecnn.data.dataset import Memory
 from edgecnn.models import ModelArguments, cost
 from edgecnn.search import pruned, space, tryout
 from edgecnn.search.asked import Asked
-from edgecnn.search.halving import rungs
+from edgecnn.search.halving import FEWEST, rungs
 from edgecnn.search.prices import Prices
 from edgecnn.search.space import SPACE, Candidate, Choice, Real, Value, Whole
 from edgecnn.search.study import open_study
-from edgecnn.search.tryout import DEAR, DESIGN, KEPT, Outcome, Tryout
+from edgecnn.search.tryout import DEAR, DESIGN, KEPT, STOPPED, Outcome, Tryout
 from tests.search.small import small_space as small_space
 from tests.train import small
 
@@ -36,12 +37,19 @@ def macs_of(design: str) -> int:
     return cost.macs(models.create(design, arguments), arguments)
 
 
-def tried(folder: Path, kept: float, bounds: Mapping[str, float] | None = None) -> tuple[Outcome, dict[str, Any]]:
-    """The outcome of a trial of DRAWN, and what was written down of it. Labels of test images are none."""
+def tried(
+    folder: Path, kept: float, bounds: Mapping[str, float] | None = None, before: Sequence[float] = ()
+) -> tuple[Outcome, dict[str, Any]]:
+    """The outcome of a trial of DRAWN, and what was written down of it. Labels of test images are none.
+
+    ``before`` are what earlier trials kept, all of them right on everything at no cost after the first epoch.
+    """
     asked = Asked(("accuracy", "macs"), "small", epochs=3, batch_size=32, validation=0.2, bounds=bounds or {})
     unseen = Memory(np.zeros((30, 16, 16, 1), np.uint8), np.full(30, 99))
     data = replace(small.dataset(), test=unseen)
     study = open_study(str(folder / "j.log"), asked)
+    for share in before:
+        study.add_trial(create_trial(values=(0.9, 1.0), user_attrs={KEPT: share, "rung 1": [-1.0, 0.0]}))
     study.enqueue_trial(DRAWN | {"kept": kept})
     trial = study.ask()
     outcome = Tryout(asked, data, Prices(asked, data, None, folder), folder, "cpu")(study, trial)
@@ -68,6 +76,15 @@ def test_a_bound_is_held_against_what_is_left_of_a_design(tmp_path: Path) -> Non
     outcome, known = tried(tmp_path / "dear", 1.0, bound)
     assert (outcome.values, outcome.end) == (None, DEAR)
     assert "float_accuracy" not in known, "it was not trained"
+
+
+@pytest.mark.usefixtures("small_space")
+def test_a_trial_is_stopped_only_by_those_that_keep_the_same_share(tmp_path: Path) -> None:
+    for place, before in (("among others", [0.5] * FEWEST), ("alone", [])):
+        outcome, _ = tried(tmp_path / place, 1.0, before=before)
+        assert outcome.values is not None, place
+    outcome, _ = tried(tmp_path / "among equals", 1.0, before=[1.0] * FEWEST)
+    assert (outcome.values, outcome.end) == (None, STOPPED)
 
 
 @pytest.mark.usefixtures("small_space")
