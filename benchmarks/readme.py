@@ -20,6 +20,7 @@ from edgecnn.errors import BadFileError, EdgeCNNError
 from edgecnn.measure.figures import figures
 from edgecnn.measure.machine import FEATURES
 from edgecnn.measure.measurement import Measurement, Session
+from edgecnn.measure.trust import SPREAD_LIMIT, VALID
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.report.numbers import percent
 from edgecnn.runtime.files import write_bytes
@@ -28,6 +29,7 @@ from edgecnn.runtime.records import decode, read_json
 README = Path(__file__).parent.parent / "README.md"
 BLOCK = re.compile(r"(?<=<!-- results: )([a-z0-9-]+)( -->\n)(.*?)(?=<!-- end of results -->)", re.DOTALL)
 LIMIT = 1 << 20
+UNSURE = "\\*"  # after a time whose runs differ too much; a bare * would be Markdown
 HEADERS = (
     "model", "float32", "static_w8a8", "change, points (95 %)", "bytes float32", "bytes static_w8a8", "ratio",
     "us float32", "us static_w8a8", "ratio of times",
@@ -50,16 +52,20 @@ def block(folder: Path) -> str:
     rows = tuple(row for row in found if row.recipe == STATIC_W8A8.name)
     lines = ["| " + " | ".join(HEADERS) + " |", "|---" + "|---:" * (len(HEADERS) - 1) + "|"]
     lines += ["| " + " | ".join(_cells(row, session, folder)) + " |" for row in rows]
-    return "\n".join(["", *lines, "", _words(rows, session), "", ""])
+    unsure = any(UNSURE in line for line in lines)
+    return "\n".join(["", *lines, "", _words(rows, session, unsure), "", ""])
 
 
 def _cells(row: Row, session: Session, folder: Path) -> list[str]:
-    plain, small = (_find(session, row.model, recipe, folder) for recipe in (FLOAT32.name, row.recipe))
-    times = [figures(each).p50 for each in (plain, small)]
+    plain, small = files = [_find(session, row.model, recipe, folder) for recipe in (FLOAT32.name, row.recipe)]
+    times = [figures(each).p50 for each in files]
+    shown = [
+        f"{time:.1f}{'' if each.verdict.level == VALID else UNSURE}" for time, each in zip(times, files, strict=True)
+    ]
     return [
         "MLPerf Tiny's ResNet-8" if row.model == NAME else f"`{row.model}`", percent(row.float_accuracy),
         percent(row.quantized_accuracy), change(row), f"{plain.case.bytes:,}", f"{small.case.bytes:,}",
-        f"{small.case.bytes / plain.case.bytes:.3f}", *(f"{time:.1f}" for time in times), f"{times[1] / times[0]:.2f}",
+        f"{small.case.bytes / plain.case.bytes:.3f}", *shown, f"{times[1] / times[0]:.2f}",
     ]  # fmt: skip
 
 
@@ -73,7 +79,7 @@ def _find(session: Session, model: str, recipe: str, folder: Path) -> Measuremen
     raise BadFileError(f"{folder / BENCH} has no run of {model} {recipe} on litert; run benchmarks.suite again")
 
 
-def _words(rows: tuple[Row, ...], session: Session) -> str:
+def _words(rows: tuple[Row, ...], session: Session, unsure: bool) -> str:
     machine = session.machine
     known = ", ".join(name for name in FEATURES if name in machine.features) or "no int8 instructions"
     engines = sorted({row.engine for row in session.measurements if row.engine and row.case.runtime == "litert"})
@@ -84,6 +90,7 @@ def _words(rows: tuple[Row, ...], session: Session) -> str:
         f"{', '.join(engines)}, all files timed by turns. `python -m benchmarks.suite` measures; "
         f"`python -m benchmarks.readme --write` makes this table from the committed results."
         f"{doubts if session.verdict.reasons else ''}"
+        f"{f' {UNSURE} runs of this file differ by more than {SPREAD_LIMIT:.0%}.' if unsure else ''}"
     )
     return textwrap.fill(text, 120, break_on_hyphens=False)
 

@@ -99,7 +99,8 @@ def settle(service: Service) -> None:
         service.point("current", trial["before"])
         _start(service)
     else:
-        _systemctl("disable", "--now", service.unit_file.name)
+        if service.unit_file.exists():
+            _systemctl("disable", "--now", service.unit_file.name)
         service.unit_file.unlink(missing_ok=True)
         (service.home / "current").unlink(missing_ok=True)
         _systemctl("daemon-reload")
@@ -117,7 +118,9 @@ def _serve(service: Service, version: str) -> None:
         try:
             settle(service)
         except (Failed, OSError) as worse:
-            raise Failed(f"{error}; what was served before could not be put back: {worse}; run it again") from error
+            raise Failed(
+                f"{error}; what was served before could not be put back: {worse}; run it again, or deploy another"
+            ) from error
         raise Failed(
             f"{error}; {'nothing is' if before is None else 'what was served before is'} served now"
         ) from error
@@ -255,7 +258,8 @@ REQUESTS: dict[str, Callable[[Service, Request], None]] = {"install": install, "
 def main() -> None:
     """Carry out the request in the second argument, one at a time and after ``settle``, which may be all of it.
 
-    The exit code is 1, and a line says why, where that does not work.
+    Where what was served before a trial does not start any more, another version may. The exit code is 1, and a line
+    says why, where that does not work.
     """
     request = json.loads(base64.b64decode(sys.argv[2]))
     os.umask(0o022)
@@ -264,9 +268,12 @@ def main() -> None:
         service.home.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock = os.open(service.home, os.O_RDONLY)  # held until this process ends
         fcntl.flock(lock, fcntl.LOCK_EX)
-        settle(service)
-        if request["do"] != "settle":
-            REQUESTS[request["do"]](service, request)
+        if request["do"] == "settle":
+            settle(service)
+            return
+        with suppress(Failed, OSError):
+            settle(service)
+        REQUESTS[request["do"]](service, request)
     except (Failed, OSError) as error:
         sys.exit(f"{error}")
 

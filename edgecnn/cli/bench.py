@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecnn.cli.options import signature_option
+from edgecnn.cli.options import Number, signature_option
 from edgecnn.errors import CheckFailedError, EdgeCNNError, UntrustworthyError, UsageError
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.option("--threads", callback=_numbers, default="1", show_default=True, help="With commas, each measured.")
 @click.option("--batch", "batches", callback=_numbers, default="1", show_default=True, help="Images at once.")
 @click.option(
-    "--min-seconds", type=click.FloatRange(0.01, 3600), default=1.0, show_default=True,
+    "--min-seconds", type=Number(0.01, 3600), default=1.0, show_default=True,
     help="Time each file for at least so long, over all its runs.",
 )  # fmt: skip
 @click.option("--runs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each file, by turns.")
 @click.option("--pin", callback=_numbers, metavar="CPU", help="Run on this CPU only; several with commas.")
 @click.option(
-    "--cooldown", type=click.FloatRange(0, 3600), default=0.0, metavar="S", help="Rest so many seconds before each run."
+    "--cooldown", type=Number(0, 3600), default=0.0, metavar="S", help="Rest so many seconds before each run."
 )
 @click.option(
-    "--sustained", type=click.FloatRange(0), default=0.0, metavar="S",
+    "--sustained", type=Number(0), default=0.0, metavar="S",
     help="Afterwards run each file for so many seconds without a rest, and draw its latency over time.",
 )  # fmt: skip
 @click.option(

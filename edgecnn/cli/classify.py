@@ -45,10 +45,8 @@ def command(
     from edgecnn.runtime.bundle import find_artifact
     from edgecnn.runtime.classify import classify
     from edgecnn.runtime.picture import BadPictureError
-    from edgecnn.runtime.signature import require_signature
 
-    require_signature(bundle, public_key)
-    found, artifact = find_artifact(bundle)
+    found, artifact = find_artifact(bundle, public_key)
     rows: list[dict[str, Any]] = []
     write: Callable[[dict[str, Any]], object] | None = None
     if as_json:
@@ -102,7 +100,7 @@ def _paths(images: tuple[Path, ...]) -> Iterator[Path]:
             for line in sys.stdin.buffer:
                 if name := line.rstrip(b"\r\n"):
                     yield Path(os.fsdecode(name))
-        elif image.is_dir():
+        elif os.path.isdir(image):
             try:
                 files = sorted(each for each in image.iterdir() if each.is_file() and not each.name.startswith("."))
             except OSError as error:

@@ -132,6 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """Entry point of the ``edgecnn`` script."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who started this; each gets its old number, the lowest that is free
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     sys.exit(main())
 
 
@@ -169,6 +172,8 @@ def _verdict(error: BaseException, words: list[str]) -> tuple[str, int]:
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             where = error.filename or "standard output or a temporary file"
             return f"edgecnn: error: cannot write {where}: {error.strerror}; free some space", 2
+        case OSError(filename=str() | bytes() | int() as name):
+            return f"edgecnn: error: {os.fsdecode(name) if isinstance(name, bytes) else name}: {error.strerror}", 2
         case _:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return f"edgecnn: internal error: {what} (run again with --debug for the traceback)", 1

@@ -8,6 +8,7 @@ or a child process, goes to standard error. Under torchrun, which starts a verb 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,16 @@ import click
 
 _DOCUMENT = "edgecnn.json"
 _STREAM = "edgecnn.json_stream"
+
+
+class Number(click.FloatRange):
+    """A number in a range; NaN lies in all of them, and infinity in those without an end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{found} is no number that can be used.", param, ctx)
+        return found
 
 
 def first_process() -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.cli.classify import document
-from edgecnn.cli.options import only_json_lines, signature_option
+from edgecnn.cli.options import Number, only_json_lines, signature_option
 from edgecnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--video", metavar="FILE", type=click.Path(path_type=Path), help="Every frame of a video file.")
 @click.option("--folder", metavar="DIR", type=click.Path(path_type=Path), help="The images of a folder, and new ones.")
 @click.option(
-    "--fps", metavar="RATE", type=click.FloatRange(0, 1000, min_open=True),
+    "--fps", metavar="RATE", type=Number(0, 1000, min_open=True),
     help="Frames a second to answer at most; of a video, a second of its own. Default: as many as come.",
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Classes to name for each frame.")
@@ -65,7 +65,6 @@ def command(
     from edgecnn.runtime.bundle import find_artifact
     from edgecnn.runtime.classify import classify_picture
     from edgecnn.runtime.picture import TRANSPARENT
-    from edgecnn.runtime.signature import require_signature
     from edgecnn.watch.loop import stop_on_signals, watch
     from edgecnn.watch.schedule import Schedule
 
@@ -73,8 +72,7 @@ def command(
     if sum(given) != 1:
         what = "none of them" if not any(given) else f"{sum(given)} of them"
         raise UsageError(f"watch needs one of --camera, --picamera, --video and --folder, and got {what}")
-    require_signature(bundle, public_key)
-    found, artifact = find_artifact(bundle)
+    found, artifact = find_artifact(bundle, public_key)
     write = only_json_lines()
 
     def answer(frame: Frame) -> Answer:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import os
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -13,9 +16,11 @@ import numpy as np
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
 from edgecnn.runtime.artifact import check_same, open_artifact
 from edgecnn.runtime.files import sha256
-from edgecnn.runtime.manifest import Artifact, FileEntry, Manifest
+from edgecnn.runtime.manifest import MANIFEST, Artifact, FileEntry, Manifest, read_manifest
 from edgecnn.runtime.proving import prove
+from edgecnn.runtime.records import read_content
 from edgecnn.runtime.runner import Runner
+from edgecnn.runtime.signature import check_signature
 from edgecnn.runtime.tflite_verifier import read_verified
 
 LABELS_LIMIT = 1 << 20  # bytes
@@ -25,7 +30,7 @@ SAMPLE_LIMIT = 1 << 28  # bytes of images
 # What zipfile, zlib and numpy raise for archives that are damaged or made to do harm.
 UNREADABLE = (
     OSError, KeyError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, OverflowError,
-    zipfile.BadZipFile, zlib.error,
+    SyntaxError, TypeError, lzma.LZMAError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -88,19 +93,24 @@ class Bundle:
         return images, labels
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, key: Path | None = None) -> Bundle:
     """Open a bundle and verify the size and SHA-256 of every file that its manifest lists.
 
-    Raises BadFileError naming the first file or field that does not fit.
+    With ``key``, a public PEM file, the manifest must be signed by it: see check_signature. Raises BadFileError naming
+    the first file or field that does not fit.
     """
-    manifest = Manifest.load(folder)
+    content = read_manifest(folder)
+    if key is not None:
+        check_signature(folder, content, key)
+    manifest = Manifest.parse(content, folder / MANIFEST)
     for entry in manifest.listed:
-        _verify(folder, entry)
+        try:
+            _verify(folder, entry)
+        except OSError as error:
+            raise BadFileError(f"cannot read {folder / entry.file}: {error.strerror or error}") from error
     path = folder / manifest.labels
-    if path.stat().st_size > LABELS_LIMIT:
-        raise BadFileError(f"{path} is larger than the {LABELS_LIMIT} bytes allowed")
     try:
-        labels = tuple(path.read_text(encoding="utf-8").splitlines())
+        labels = tuple(read_content(path, LABELS_LIMIT).decode("utf-8").splitlines())
     except UnicodeDecodeError as error:
         raise BadFileError(f"{path} is not UTF-8 text ({error})") from error
     for label in labels:
@@ -111,13 +121,20 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest, labels)
 
 
-def find_artifact(path: Path) -> tuple[Bundle, Artifact]:
+def find_artifact(path: Path, key: Path | None = None) -> tuple[Bundle, Artifact]:
     """The bundle and the artifact that ``path`` means: a bundle's folder its main TFLite file, a file in it that one.
 
     Raises what open_bundle does, and UnknownNameError.
     """
-    bundle = open_bundle(path if path.is_dir() else path.parent)
-    return bundle, bundle.artifact() if path.is_dir() else bundle.file(path.name)
+    if os.path.isdir(path):
+        bundle = open_bundle(path, key)
+        return bundle, bundle.artifact()
+    if not os.path.exists(path):
+        raise BadFileError(f"there is no {path} to read; give the folder of a bundle, as 'edgecnn quantize' makes it")
+    if not os.path.exists(path.parent / MANIFEST):
+        raise BadFileError(f"{path} lies in no bundle, which has a {MANIFEST}; give the folder of one, or a file in it")
+    bundle = open_bundle(path.parent, key)
+    return bundle, bundle.file(path.name)
 
 
 def _verify(folder: Path, entry: Artifact | FileEntry) -> None:

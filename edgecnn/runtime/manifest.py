@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from edgecnn.errors import BadFileError, UsageError
 from edgecnn.runtime.files import sha256, write_bytes
 from edgecnn.runtime.made_for import MadeFor
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
-from edgecnn.runtime.records import decode, read_json
+from edgecnn.runtime.records import decode, parse_json, read_content
 
 SCHEMA = 3
 MANIFEST = "manifest.json"
@@ -277,14 +278,16 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read ``manifest.json`` of a bundle, also of schema 1, which lacked ``qat``, and 2, which lacked more.
+        """Read ``manifest.json`` of a bundle. Raises BadFileError naming the file and the field."""
+        return cls.parse(read_manifest(folder), folder / MANIFEST)
+
+    @classmethod
+    def parse(cls, content: bytes, path: Path) -> Manifest:
+        """What ``path`` holds, also of schema 1, which lacked ``qat``, and 2, which lacked more.
 
         Raises BadFileError naming the file and the field.
         """
-        path = folder / MANIFEST
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise BadFileError(f"{path} is a link or no plain file; copy the bundle itself")
-        document = read_json(path, MANIFEST_LIMIT)
+        document = parse_json(content, path)
         version = document.get("schema") if isinstance(document, dict) else None
         if type(version) is int and version > SCHEMA:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
@@ -298,6 +301,14 @@ class Manifest:
         except BadFileError as error:
             raise BadFileError(f"{path}: {error}") from error
         return manifest
+
+
+def read_manifest(folder: Path) -> bytes:
+    """What is in the ``manifest.json`` of a bundle. Raises BadFileError."""
+    path = folder / MANIFEST
+    if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
+        raise BadFileError(f"{path} is a link or no plain file; copy the bundle itself")
+    return read_content(path, MANIFEST_LIMIT)
 
 
 def _texts(document: object) -> Iterator[str]:

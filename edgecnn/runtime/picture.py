@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import sys
 import time
 import warnings
@@ -29,6 +30,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 BYTES, PIXELS = 1 << 27, 1 << 25  # of a file; 33.5 million pixels are a frame of 8K video
 # WebP is decoded in four copies of the picture and two of the file, where others take at most two and none.
 WEBP_BYTES, WEBP_PIXELS = 1 << 25, 1 << 24
+# Of a TIFF's pieces and of the numbers in one tag, of all of which Pillow makes objects before it knows the pixels.
+NUMBERS = 1 << 16
+EXIF_BYTES = 1 << 16  # as many as a JPEG can have
 SECONDS = 60.0  # for one file; a JPEG can ask for one pass over its pixels after another
 BAND = 256  # rows
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels
@@ -38,6 +42,9 @@ Image.preinit()  # the readers of the common formats, which Pillow would otherwi
 
 _EIGHT_BIT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")  # what is neither 16-bit nor transparent
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_ORDERS = {b"II": "<", b"MM": ">"}  # of the bytes of a TIFF
+_PIECES = (273, 279, 324, 325)  # tags of a TIFF: where its strips or tiles are, and how long
+_BYTES = (1, 2, 7)  # kinds of tags that Pillow leaves as they are
 _GREY = (INPUT_OFFSET, INPUT_OFFSET, INPUT_OFFSET, 255)
 
 Source = Path | bytes  # a file, or what would be in one
@@ -70,8 +77,9 @@ def load(source: Source, *, transparent: bool = False) -> Image.Image:
             pixels = WEBP_PIXELS if picture.format == "WEBP" else PIXELS
             if picture.width * picture.height > pixels:
                 raise ValueError(f"{picture.width}x{picture.height} pixels, at most {pixels:,} are allowed")
-            ImageOps.exif_transpose(picture, in_place=True)
             picture.load()
+            _check_exif(picture)
+            ImageOps.exif_transpose(picture, in_place=True)
             eight_bit = _eight_bit(picture)
             return eight_bit if transparent else _opaque(eight_bit)
     except UnidentifiedImageError as error:
@@ -138,12 +146,40 @@ def _open(source: Source) -> _Timed:
         if not source.is_file():
             raise ValueError("not a regular file" if source.exists() else "there is no such file")
         file, size = _Timed(io.FileIO(source)), source.stat().st_size
-    head = file.peek(12)[:12]
-    allowed = WEBP_BYTES if (head[:4], head[8:]) == (b"RIFF", b"WEBP") else BYTES
-    if size > allowed:
+    head = file.peek(16)[:16]
+    allowed = WEBP_BYTES if (head[:4], head[8:12]) == (b"RIFF", b"WEBP") else BYTES
+    try:
+        if size > allowed:
+            raise ValueError(f"{size:,} bytes, at most {allowed:,} are allowed")
+        if head[:2] in _ORDERS and 42 <= max(head[2:4], default=0) <= 43:
+            _check_tiff(file, head)
+    except Exception:
         file.close()
-        raise ValueError(f"{size:,} bytes, at most {allowed:,} are allowed")
+        raise
     return file
+
+
+def _check_tiff(file: _Timed, head: bytes) -> None:
+    """Refuse a TIFF with very many pieces or numbers, read as Pillow reads it."""
+    order, large = _ORDERS[head[:2]], head[2] == 43
+    file.seek(struct.unpack_from(f"{order}{'Q' if large else 'L'}", head.ljust(16, b"\0"), 8 if large else 4)[0])
+    counted = struct.Struct(f"{order}{'Q' if large else 'H'}")
+    entry = struct.Struct(f"{order}{'HHQ8x' if large else 'HHL4x'}")
+    tags = counted.unpack(file.read(counted.size).ljust(counted.size, b"\0"))[0]
+    if tags > NUMBERS:
+        raise ValueError(f"{tags:,} tags, at most {NUMBERS:,} are allowed")
+    content = file.read(tags * entry.size)
+    for tag, kind, count in entry.iter_unpack(content[: len(content) // entry.size * entry.size]):
+        if count > NUMBERS and (tag in _PIECES or kind not in _BYTES):
+            raise ValueError(f"{count:,} numbers in its tag {tag}, at most {NUMBERS:,} are allowed")
+    file.seek(0)
+
+
+def _check_exif(picture: Image.Image) -> None:
+    """Refuse more EXIF data than any camera writes: Pillow makes an object of each number in it."""
+    size = max(len(picture.info.get("exif", b"")), len(picture.info.get("Raw profile type exif", "")) // 2)
+    if size > EXIF_BYTES:
+        raise ValueError(f"{size:,} bytes of EXIF data, at most {EXIF_BYTES:,} are allowed")
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:

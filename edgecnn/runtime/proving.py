@@ -41,7 +41,7 @@ def prove(path: Path, artifact: Artifact, image: Image) -> None:
     Raises BadFileError with what the child found wrong, or how it ended.
     """
     remembered = _remembered(artifact, image)
-    if remembered is not None and remembered.exists():
+    if remembered is not None and os.path.exists(remembered):
         return
     if artifact.format == "tflite":
         read_verified(path, artifact.sha256)  # what is refused here costs no child

@@ -19,6 +19,11 @@ KINDS = {str: "text", int: "a whole number", float: "a finite number", bool: "tr
 
 def read_json(path: Path, limit: int) -> Any:
     """The JSON value in a file of at most ``limit`` bytes; BadFileError if it is missing, larger or not JSON."""
+    return parse_json(read_content(path, limit), path)
+
+
+def read_content(path: Path, limit: int) -> bytes:
+    """What is in a file of at most ``limit`` bytes; BadFileError if it is missing or larger."""
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)
@@ -26,6 +31,11 @@ def read_json(path: Path, limit: int) -> Any:
         raise BadFileError(f"cannot read {path}: {error.strerror or error}") from error
     if len(content) > limit:
         raise BadFileError(f"{path} is larger than the {limit} bytes allowed")
+    return content
+
+
+def parse_json(content: bytes, path: Path) -> Any:
+    """The JSON value in the ``content`` of ``path``. Raises BadFileError if it is not JSON."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 from edgecnn.errors import BadFileError, MissingExtraError
 from edgecnn.runtime.files import write_bytes
-from edgecnn.runtime.manifest import MANIFEST, MANIFEST_LIMIT
+from edgecnn.runtime.manifest import MANIFEST, read_manifest
 
 SIGNATURE = "manifest.sig"
 SIGNATURE_BYTES = 64
@@ -44,18 +44,25 @@ def require_signature(path: Path, key: Path | None) -> None:
 
     Without a ``key`` nothing is required. Raises MissingExtraError without the extra.
     """
-    if key is None:
-        return
+    folder = path if path.is_dir() else path.parent
+    if key is not None:
+        check_signature(folder, read_manifest(folder), key)
+
+
+def check_signature(folder: Path, manifest: bytes, key: Path) -> None:
+    """Raise BadFileError unless ``manifest`` is what the signature in a bundle's folder and a public PEM file are of.
+
+    Who takes what was checked must take these bytes: the file may be another by then. Raises MissingExtraError.
+    """
     serialization, ed25519 = _library("--require-signature")
     public = _load(key, "public", serialization.load_pem_public_key)
     if not isinstance(public, ed25519.Ed25519PublicKey):
         raise _no_key(key, "public")
-    folder = path if path.is_dir() else path.parent
     signature = _read(folder / SIGNATURE, SIGNATURE_BYTES)
     from cryptography.exceptions import InvalidSignature
 
     try:
-        public.verify(signature, _read(folder / MANIFEST, MANIFEST_LIMIT))
+        public.verify(signature, manifest)
     except InvalidSignature as error:
         raise BadFileError(
             f"{folder} is not signed by {key}: {SIGNATURE} and {MANIFEST} do not fit; get it again from who made it"

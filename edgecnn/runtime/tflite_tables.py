@@ -70,6 +70,7 @@ OPTIONS: dict[int, tuple[str, tuple[str, ...]]] = {
     101: ("BATCH_MATMUL", ("B", "B", "B")),
     116: ("GELU", ("B",)),
 }
+MOST = 1 << 14  # operations, and tensors; a network of 1,000 layers has about 5,000. Buffers may be twice as many.
 _LISTS = {"B": 1, "i": 4, "f": 4, "q": 8}
 
 
@@ -133,6 +134,8 @@ def _follow(reader: Reader, place: int, form: str, kind: int) -> None:
             raise reader.broken("a list ends outside the file")
         return
     reader.items(start + 4, count, 4)
+    if count > 2 * MOST:  # they may all be one and the same, so that a small file has very many
+        raise reader.broken(f"it has a list of {count} {item}s, at most {2 * MOST} are allowed")
     for index in range(count):
         slot = start + 4 + 4 * index
         _check_table(reader, slot + reader.number("I", slot), item, TABLES[item])

@@ -18,11 +18,10 @@ import numpy as np
 from edgecnn.errors import BadFileError
 from edgecnn.runtime.tflite_file import MARK, NAMES, TYPES, Reader, Table, read
 from edgecnn.runtime.tflite_shapes import RULES, Shape, ShapeError, Step, Taken, check_shapes
-from edgecnn.runtime.tflite_tables import OPTIONS, check_tables
+from edgecnn.runtime.tflite_tables import MOST, OPTIONS, check_tables
 
 SMALLEST = 64  # bytes; a FlatBuffer with one tensor is larger
 LARGEST = 1 << 28  # bytes of a file, of a tensor, and of all tensors that are needed at once
-MOST = 1 << 14  # operations, and tensors; a network of 1,000 layers has about 5,000
 HIGHEST_RANK = 8
 VERSION = 3
 RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "int32": (-(1 << 31), (1 << 31) - 1)}

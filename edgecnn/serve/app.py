@@ -7,6 +7,7 @@ read yet, would have to be written beside one as well.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
@@ -27,6 +28,8 @@ HEADERS = (
     ("cross-origin-resource-policy", "same-origin"), ("cross-origin-opener-policy", "same-origin"),
 )  # fmt: skip
 
+OTHER = "other"  # the path of what has none that counts
+
 Say = Callable[[str], None]
 Handler = Callable[[Request], Awaitable[Reply]]
 
@@ -39,6 +42,7 @@ class App:
     ) -> None:
         self._keeper, self._metrics, self._token, self._names, self._say = keeper, metrics, token, names, say
         self._admitted = 0
+        self._refused_at = -math.inf  # when a connection was refused last with a line of its own
         self._page = page(token is not None)
         self._document = Reply.json(document(token is not None))
         # By path: the method, the handler, and whether the token is needed.
@@ -81,10 +85,18 @@ class App:
 
     def _log(self, request: Request, status: int, start: float) -> None:
         """Count the request and write its line: no query, no headers, no body, nothing a terminal obeys."""
-        self._metrics.requests[request.path if request.path in self._routes else "other", status] += 1
+        self._metrics.requests[request.path if request.path in self._routes else OTHER, status] += 1
         path = "".join(each if each.isprintable() else "?" for each in request.path[:100])
         took = 1000 * (time.perf_counter() - start)
         self._say(f"{request.client} {request.method[:20]} {path} {status} {took:.1f} ms")
+
+    def refused(self, status: int, reason: str) -> None:
+        """Count what was answered before there was a request; a crowd of them has no more than a line a second."""
+        self._metrics.requests[OTHER, status] += 1
+        now = time.monotonic()
+        if now - self._refused_at >= 1:
+            self._refused_at = now
+            self._say(f"refused a connection: {status} {reason}")
 
     async def _classify(self, request: Request) -> Reply:
         check_site(request)

@@ -52,13 +52,11 @@ def serve(requests: BinaryIO, say: Any) -> None:
     from edgecnn.errors import EdgeCNNError
     from edgecnn.runtime.bundle import find_artifact
     from edgecnn.runtime.picture import quiet
-    from edgecnn.runtime.signature import require_signature
 
     first = json.loads(requests.readline())
     path = Path(first["bundle"])
     try:
-        require_signature(path, None if first["key"] is None else Path(first["key"]))
-        bundle, artifact = find_artifact(path)
+        bundle, artifact = find_artifact(path, None if first["key"] is None else Path(first["key"]))
         with quiet():
             runner = bundle.open(artifact)
     except EdgeCNNError as error:

@@ -1,13 +1,15 @@
 """uvicorn's HTTP/1.1 connection, with an end to patience: slow heads and slow readers are cut off.
 
 A client has so long to send the head of a request, and so long to take what is written to it; there are only so many
-connections. What is no HTTP at all gets the same JSON as any other error.
+connections. What is no HTTP at all gets the same JSON as any other error. ``refused`` hears of each answer given here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,7 +20,11 @@ CONNECTIONS = 64
 
 
 class Connection(H11Protocol):
-    """One client."""
+    """One client. ``refused`` is told the status and the reason of an answer to what is not yet a request."""
+
+    def __init__(self, *words: Any, refused: Callable[[int, str], None], **more: Any) -> None:
+        super().__init__(*words, **more)
+        self._refused = refused
 
     _waiting: asyncio.TimerHandle | None = None  # for a head
     _writing: asyncio.TimerHandle | None = None
@@ -91,4 +97,5 @@ class Connection(H11Protocol):
                      (b"connection", b"close"), *headers]  # fmt: skip
             for event in (h11.Response(status_code=status, headers=named), h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
+            self._refused(status, message)
         self.transport.close()

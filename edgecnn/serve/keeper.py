@@ -34,7 +34,9 @@ class Keeper:
     """The model behind a server. ``reload_error`` is why the last new bundle was not taken, None if it was."""
 
     def __init__(self, bundle: Path, key: Path | None, metrics: Metrics, say: Say) -> None:
-        self._bundle, self._key, self._metrics, self._say = bundle, key, metrics, say
+        # Absolute from the beginning: the folder that this process was started in may go.
+        self._bundle, self._key = bundle.absolute(), None if key is None else key.absolute()
+        self._metrics, self._say = metrics, say
         self._worker: Worker | None = None
         self._place, self._served = "", Path()  # where the path led when last looked at, and where what serves lies
         self._there = asyncio.Event()

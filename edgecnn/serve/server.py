@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -77,9 +78,11 @@ class _Server(uvicorn.Server):
     """uvicorn's server, with signals left to _serve and a call once connections are taken."""
 
     def __init__(self, app: App, started: Callable[[], None]) -> None:
+        connection = partial(Connection, refused=app.refused)
         super().__init__(uvicorn.Config(
-            app, http=Connection, ws="none", lifespan="off", loop="asyncio", interface="asgi3", log_config=None,
-            access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_SECONDS,
+            app, http=connection,  # type: ignore[arg-type]  # it only calls it
+            ws="none", lifespan="off", loop="asyncio", interface="asgi3", log_config=None, access_log=False,
+            proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         ))  # fmt: skip
         self._on_start = started

@@ -53,7 +53,7 @@ class Worker:
         except OSError as error:
             raise BadFileError(f"{bundle} could not be opened: no process for it: {error.strerror}") from error
         worker = cls(process)
-        request = {"bundle": str(bundle), "key": None if key is None else str(key.absolute())}
+        request = {"bundle": str(bundle), "key": None if key is None else str(key)}
         try:
             answer = await worker._ask(json.dumps(request).encode() + b"\n", START_SECONDS)
         except WorkerEndedError as error:

@@ -31,7 +31,7 @@ class Folder(Frames):
     def __init__(
         self, folder: Path, transparent: bool, say: Callable[[str], object], interval: float = INTERVAL
     ) -> None:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise UsageError(f"{folder} is no folder; give one that is there to --folder")
         self._folder, self._transparent, self._say, self._interval = folder, transparent, say, interval
         self._known: dict[str, _State] = {}  # as the last look found them
@@ -84,11 +84,13 @@ class Folder(Frames):
         states = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or not entry.is_file():
+                if entry.name.startswith("."):
                     continue
                 try:
+                    if not entry.is_file():
+                        continue
                     facts = entry.stat()
-                except FileNotFoundError:  # gone since
+                except OSError:  # gone since, or a link that leads nowhere
                     continue
                 states[entry.name] = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
         return states

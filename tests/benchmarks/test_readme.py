@@ -13,6 +13,7 @@ from benchmarks.peers import NAME
 from benchmarks.suite import ACCURACY, BENCH
 from benchmarks.summary import Row
 from edgecnn.errors import BadFileError
+from edgecnn.measure.measurement import Session
 from edgecnn.measure.trust import UNSTABLE, Verdict
 from tests.measure.benches import FAST, row, session, slower
 
@@ -74,6 +75,19 @@ def test_an_unstable_machine_is_told(results: Path) -> None:
     session(*rows, verdict=doubt).save(results / "box" / BENCH)
     words = " ".join(readme.updated(TEXT, results).split())
     assert "The machine was unstable: other processes kept 1.0 of 4 CPUs busy." in words
+
+
+def test_a_time_whose_runs_differ_too_much_is_marked(results: Path) -> None:
+    found = Session.load(results / "box" / BENCH)
+    doubt = Verdict(UNSTABLE, ("runs of the same file differ by 13% (limit 10%)",))
+    rows = [
+        dataclasses.replace(each, verdict=doubt) if each.case.recipe == "static_w8a8" else each
+        for each in found.measurements
+    ]
+    dataclasses.replace(found, measurements=tuple(rows)).save(results / "box" / BENCH)
+    words = readme.updated(TEXT, results)
+    assert "| 102.0 | 51.0\\* | 0.50 |" in words
+    assert "\\* runs of this file differ by more than 10%." in " ".join(words.split())
 
 
 def test_what_is_missing_is_named(results: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -23,6 +24,8 @@ def fail(kind: str) -> None:
             raise errors.BadFileError("first half,\n  second half")
         case "internal":
             raise ZeroDivisionError("by nought\nand more")
+        case "denied":
+            raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
         case "silent":
             raise AssertionError
         case "interrupt":

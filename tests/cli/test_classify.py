@@ -133,7 +133,10 @@ def test_a_file_without_a_bundle_is_refused(tmp_path: Path, capfd) -> None:
     path = tiny_artifacts.tflite(tmp_path / "x.tflite", tiny_artifacts.weights())
     assert main(["classify", str(path), "x.png"]) == 2
     (line,) = lines_of(capfd)[1]
-    assert line.startswith(f"edgecnn: error: cannot read {tmp_path / 'manifest.json'}: No such file")
+    assert line.startswith(f"edgecnn: error: {path} lies in no bundle, which has a manifest.json; give")
+    assert main(["classify", str(tmp_path / "nope"), "x.png"]) == 2
+    (line,) = lines_of(capfd)[1]
+    assert line.startswith(f"edgecnn: error: there is no {tmp_path / 'nope'} to read; give the folder of a bundle")
 
 
 def test_scores_that_are_no_numbers_are_refused(folder: Path, pictures: Path, capfd) -> None:

@@ -118,6 +118,10 @@ def test_an_error_raised_on_purpose_has_its_own_exit_code(capsys, kind, code):
     assert fails_with_one_line(capsys, ["fail", kind]) == (code, "edgecnn: error: what arrived")
 
 
+def test_what_the_system_refuses_is_named_and_is_no_internal_error(capsys):
+    assert fails_with_one_line(capsys, ["fail", "denied"]) == (2, "edgecnn: error: /some/file: Permission denied")
+
+
 def test_a_message_of_several_lines_becomes_one(capsys):
     assert fails_with_one_line(capsys, ["fail", "lines"]) == (2, "edgecnn: error: first half, second half")
 
@@ -182,6 +186,15 @@ def test_a_reader_that_leaves_ends_the_verb_quietly():
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("words", "code"), [("--version", 0), ("no-such-verb", 2)])
+def test_what_is_written_nowhere_changes_no_exit_code(words, code, closed):
+    run = subprocess.run(["sh", "-c", f"exec {sys.executable} -m edgecnn {words} {closed}"], cwd=ROOT,
+                         capture_output=True, text=True)  # fmt: skip
+    assert run.returncode == code
+    assert "Traceback" not in run.stderr and "internal error" not in run.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -137,6 +137,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(folder: Path, place: Path) -> 
         (["--video", "none.mp4"], "none.mp4 is no file; give a video to --video"),
         (["--folder", "none"], "none is no folder; give one that is there to --folder"),
         (["--picamera"], "sudo apt install python3-picamera2, and make the venv with: python3 -m venv --system-site"),
+        (["--camera", "0", "--fps", "nan"], "Invalid value for '--fps': nan is no number that can be used"),
         (["--camera", "0", "--fps", "0"], "Invalid value for '--fps': 0.0 is not in the range 0<x<=1000"),
     ],
 )

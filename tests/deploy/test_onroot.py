@@ -134,6 +134,15 @@ def test_a_manager_that_fails_for_good_is_said_and_mended_later(root: Root) -> N
     assert root.served() == "first"
 
 
+def test_where_neither_the_new_version_nor_the_old_one_starts_another_may(root: Root) -> None:
+    assert root.install("first") is None
+    root.manager.tell(bad=(root.versions["first"], root.versions["second"]))
+    assert "what was served before could not be put back" in str(root.install("second"))
+    assert "port 8765 is taken" in str(root.settle())
+    assert root.install("third") is None
+    assert root.served() == "third"
+
+
 def test_a_version_that_is_ready_when_the_kill_comes_is_kept(root: Root) -> None:
     assert root.install("first") is None
     assert root.install("second") is None

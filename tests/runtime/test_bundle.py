@@ -99,6 +99,27 @@ def test_a_header_that_claims_a_huge_array_is_refused(folder: Path) -> None:
         open_bundle(folder).sample()
 
 
+@pytest.mark.parametrize("header", ["{'descr': ((", "{[]: 1}", "  {}\n {}", "{'descr': 1"])
+def test_a_header_that_is_no_python_is_refused(folder: Path, header: str) -> None:
+    with zipfile.ZipFile(folder / "sample.npz", "w") as archive:
+        text = header.encode()
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    relist(folder)
+    with pytest.raises(BadFileError, match="array 'images' cannot be read"):
+        open_bundle(folder).sample()
+
+
+def test_an_archive_of_another_compression_that_is_damaged_is_refused(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "sample.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("images.npy", bytes(1000))
+    content = bytearray((folder / "sample.npz").read_bytes())
+    content[50:60] = b"\xff" * 10
+    (folder / "sample.npz").write_bytes(content)
+    relist(folder)
+    with pytest.raises(BadFileError, match="array 'images' cannot be read"):
+        open_bundle(folder).sample()
+
+
 def test_a_damaged_archive_is_refused(folder: Path) -> None:
     (folder / "sample.npz").write_bytes(b"PK\x03\x04 not really")
     relist(folder)

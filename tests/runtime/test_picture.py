@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +131,34 @@ def enormous_webp(path: Path) -> None:
     os.truncate(path, 40_000_000)
 
 
+def tiff_of_many(path: Path, tag: int, kind: int, order: str = "<", large: bool = False) -> None:
+    """One pixel, and a tag of 100,000 numbers, in either byte order, also in the layout for large files."""
+    tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 1}
+    entries = [(name, 3, 1, value) for name, value in tags.items() if name != tag] + [(tag, kind, 100_000, 400)]
+    numbers, start = ("Q", 16) if large else ("L", 8)
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}H", 43 if large else 42)
+    head += struct.pack(f"{order}HHQ", 8, 0, start) if large else struct.pack(f"{order}L", start)
+    body = struct.pack(f"{order}{'Q' if large else 'H'}", len(entries))
+    for name, of, count, value in sorted(entries):
+        body += struct.pack(f"{order}HH{numbers}{numbers}", name, of, count, value)
+    path.write_bytes((head + body).ljust(400, b"\0") + bytes(800_000))
+
+
+def long_exif(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x9286] = "x" * 70_000
+    Image.new("RGB", (9, 9)).save(path, "PNG", exif=exif)
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
+        (partial(tiff_of_many, tag=273, kind=1), "100,000 numbers in its tag 273, at most 65,536 are allowed"),
+        (partial(tiff_of_many, tag=279, kind=4, order=">"), "100,000 numbers in its tag 279, at most 65,536 are"),
+        (partial(tiff_of_many, tag=324, kind=16, large=True), "100,000 numbers in its tag 324, at most 65,536 are"),
+        (partial(tiff_of_many, tag=33434, kind=5), "100,000 numbers in its tag 33434, at most 65,536 are allowed"),
+        (long_exif, "70,046 bytes of EXIF data, at most 65,536 are allowed"),
         (not_there, "there is no such file"),
         (os.mkdir, "not a regular file"),
         (pipe, "not a regular file"),
@@ -165,6 +192,18 @@ def test_the_header_of_a_bomb_is_enough_to_refuse_it(tmp_path: Path) -> None:
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
     (tmp_path / "x.png").write_bytes(bomb)
     assert "bomb" in refused(tmp_path / "x.png")
+
+
+def test_the_pieces_of_a_tiff_are_counted_before_pillow_sees_it(tmp_path: Path, monkeypatch) -> None:
+    tiff_of_many(tmp_path / "x", 273, 1)
+    monkeypatch.setattr(Image, "open", lambda *_words, **_more: pytest.fail("it was opened"))
+    assert refused(tmp_path / "x").startswith("100,000 numbers")
+
+
+def test_a_tiff_of_many_strips_and_a_long_profile_is_a_picture(tmp_path: Path) -> None:
+    noise = Image.effect_noise((64, 2000), 60)
+    noise.save(tmp_path / "x", "TIFF", tiffinfo={278: 1, 34675: bytes(200_000)})
+    assert np.array_equal(picture.load(tmp_path / "x"), noise)
 
 
 def test_a_decoder_that_reads_on_and_on_is_stopped(tmp_path: Path, monkeypatch) -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from edgecnn.cli.main import main
 from edgecnn.errors import BadFileError, MissingExtraError
-from edgecnn.runtime.signature import require_signature, signer
+from edgecnn.runtime import bundle
+from edgecnn.runtime.signature import check_signature, require_signature, signer
 from tests import tiny_artifacts
 from tests.tiny_artifacts import INT8_FILE
 
@@ -57,6 +58,22 @@ def test_another_key_or_another_manifest_is_refused(signed: Path, keys: Path) ->
     manifest.write_bytes(manifest.read_bytes() + b" ")
     with pytest.raises(BadFileError, match=r"b is not signed by .*ann\.pub"):
         require_signature(signed, keys / "ann.pub")
+
+
+def test_the_manifest_that_was_checked_is_the_one_that_is_used(signed: Path, keys: Path, monkeypatch) -> None:
+    manifest = signed / "manifest.json"
+    checked = []
+
+    def check_and_swap(folder: Path, content: bytes, key: Path) -> None:
+        check_signature(folder, content, key)
+        checked.append(manifest.read_text())
+        manifest.write_text(checked[0].replace('"tiny"', '"evil"'))
+
+    monkeypatch.setattr(bundle, "check_signature", check_and_swap)
+    assert bundle.open_bundle(signed, keys / "ann.pub").manifest.model.name == "tiny"
+    assert bundle.open_bundle(signed).manifest.model.name == "evil"
+    with pytest.raises(BadFileError, match="is not signed by"):
+        bundle.open_bundle(signed, keys / "ann.pub")
 
 
 def test_a_bundle_without_a_signature_is_refused(keys: Path) -> None:

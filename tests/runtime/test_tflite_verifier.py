@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from benchmarks.mutations import TFLite, places
 from edgecnn.errors import BadFileError
+from edgecnn.runtime import tflite_tables
 from edgecnn.runtime.tflite_file import NAMES
 from edgecnn.runtime.tflite_shapes import RULES, ShapeError, Step, Taken, check_shapes
 from edgecnn.runtime.tflite_tables import OPTIONS, TABLES
@@ -216,6 +217,14 @@ def test_nothing_is_followed_out_of_the_file() -> None:
         bad = bytearray(GOOD)
         struct.pack_into("<" + place.form, bad, place.position, {"H": 0x7FFE, "i": -(1 << 20)}.get(place.form, 1 << 24))
         refused(bytes(bad))
+
+
+def test_a_list_of_very_many_tables_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = tiny_graphs.classifier(quantized=False)
+    monkeypatch.setattr(tflite_tables, "MOST", 8)
+    verify(good)
+    monkeypatch.setattr(tflite_tables, "MOST", 2)
+    assert "it has a list of 10 Tensors, at most 4 are allowed" in refused(good)
 
 
 def test_a_text_must_end() -> None:

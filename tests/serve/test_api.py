@@ -351,10 +351,12 @@ def test_there_are_only_so_many_connections(served: Served) -> None:
         reply = raw(served, b"")
         assert b"retry-after: 1" in reply.lower()
         assert error_of(reply) == "503 too many connections; ask again later"
+        assert served.line("refused a connection: 503 too many connections")
     finally:
         for line in lines:
             line.close()
     served.until(lambda health: health.get("status") == "ok")
+    assert b'edgecnn_requests_total{path="other",code="503"}' in served.ask("GET", "/metrics")[2]
 
 
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:

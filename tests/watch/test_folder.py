@@ -52,6 +52,16 @@ def test_what_is_there_comes_oldest_first_and_once(place: Path) -> None:
     assert [look(folder) for _ in range(3)] == [None] * 3
 
 
+def test_a_link_that_leads_nowhere_keeps_no_other_picture_back(place: Path) -> None:
+    put(place / "a.png", 7)
+    (place / "loop.png").symlink_to("loop.png")
+    (place / "gone.png").symlink_to("nothing.png")
+    folder = watched(place, pytest.fail)
+    assert look(folder) is None
+    assert red(look(folder)) == 7
+    assert look(folder) is None
+
+
 def test_a_file_is_taken_when_it_is_finished(place: Path) -> None:
     put(place / "whole.png", 7)
     content = (place / "whole.png").read_bytes()
