@@ -51,7 +51,7 @@ class OutputExistsError(UsageError):
     """An output is already there; nothing is overwritten without being asked to."""
 
     def __init__(self, path: object) -> None:
-        super().__init__(f"{path} already exists; choose another --out or pass --force to replace it")
+        super().__init__(f"{path} already exists; choose another place or pass --force to replace it")
 
 
 class OutputError(UsageError):

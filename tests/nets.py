@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,14 @@ def _silent(line: str) -> None:
 def judged(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[str], None] = _silent) -> Any:
     """``judge``, for tests that look into results without asking first whether they are there."""
     return judge(orders, source, folder, say)
+
+
+def places_in(file: Path) -> list[str]:
+    """The places of this machine that a file tells: of the code that made it, and of the interpreter."""
+    content = file.read_bytes()
+    return [
+        place for place in (str(Path.cwd()), sys.prefix, sys.base_prefix, "site-packages") if place.encode() in content
+    ]
 
 
 def images(count: int = 16, size: tuple[int, int, int] = (32, 32, 3), seed: int = 0) -> np.ndarray:

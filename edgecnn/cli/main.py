@@ -165,7 +165,8 @@ def _verdict(error: BaseException, words: list[str]) -> tuple[str, int]:
         case EdgeCNNError():
             return f"edgecnn: error: {error}", error.exit_code
         case click.UsageError():
-            command = error.ctx.command_path if error.ctx else "edgecnn"
+            verb = " ".join(word for word in words[:1] if word in VERBS)
+            command = error.ctx.command_path if error.ctx else f"edgecnn {verb}".strip()
             return f"edgecnn: error: {error.format_message().rstrip('.')} (see '{command} --help')", 2
         case click.ClickException():
             return f"edgecnn: error: {error.format_message()}", error.exit_code

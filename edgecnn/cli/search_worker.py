@@ -60,10 +60,13 @@ class Job:
 
 def run(job: Job, study: Study, data: DataSet, told: Callable[[], None], say: Say) -> None:
     """Try what is asked of the study in this process."""
+    from edgecnn.export.quiet import no_interrupt_is_lost
     from edgecnn.search.asked import Asked
     from edgecnn.search.prices import Files, Prices
-    from edgecnn.search.tryout import Tryout
     from edgecnn.search.worker import work
+
+    with no_interrupt_is_lost():  # torch_pruning swallows what interrupts its import
+        from edgecnn.search.tryout import Tryout
 
     asked, folder = Asked.from_json(job.asked), Path(job.folder)
     with tempfile.TemporaryDirectory(prefix=".worker-", dir=folder) as files:

@@ -18,6 +18,7 @@ from edgecnn.cli.options import (
     std_option,
 )
 from edgecnn.errors import UsageError
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES
 
 if TYPE_CHECKING:
     from edgecnn.checkpoint import Header
@@ -114,6 +115,10 @@ def load_source(
         network, header = foreign_weights(model, weights, dataset, normalization)
     else:
         network, header = loaded or find_weights(model, dataset)
+    if calibration > (there := len(dataset.train)):
+        if calibration != CALIBRATION_IMAGES:
+            raise UsageError(f"--calibration {calibration}, but {dataset.name} has {there} training images; lower it")
+        say(f"calibrating with all {there} training images, where {CALIBRATION_IMAGES} are usual")
     return Source(network, header, dataset, calibration)
 
 

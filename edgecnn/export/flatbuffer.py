@@ -178,7 +178,8 @@ class TFLiteGraph:
             elif name == "STRIDED_SLICE":
                 operation.builtinOptions.endMask |= 1
         for tensor in self.subgraph.tensors:
-            if self.model.buffers[tensor.buffer].data is None and tensor.shape is not None and len(tensor.shape) >= 2:
+            activation = self.model.buffers[tensor.buffer].data is None and tensor.shape is not None
+            if activation and len(tensor.shape) >= 2 and tensor.shape[0] == 1:
                 tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
 
     def _as_strided(self, operation: schema.OperatorT) -> None:

@@ -25,7 +25,7 @@ from edgecnn.measure.accuracy import Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize.normalize import form_of
-from edgecnn.quantize.qdq import borders_of, float_operations
+from edgecnn.quantize.qdq import borders_of, float_operations, without_kernel
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8
 from edgecnn.quantize.trace import lost, tracer_of
 from edgecnn.runtime.artifact import open_artifact
@@ -34,6 +34,8 @@ from edgecnn.runtime.files import sha256, write_bytes
 from edgecnn.runtime.manifest import COLORS, Accuracy, Artifact, Image, InputTensor
 from edgecnn.runtime.preprocess import OutputSpec
 from edgecnn.runtime.runner import Runner
+from edgecnn.runtime.tflite_file import BrokenFileError
+from edgecnn.runtime.tflite_verifier import verify
 
 SCORING_BATCH = 250
 
@@ -135,6 +137,8 @@ def comparison(judged: list[Judged], file: str) -> Comparison | None:
 def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: Image) -> Artifact:
     """Write a draft, open it as a device would, and check it against its reference."""
     path = folder / file
+    if draft.format == "tflite":
+        _check_operations(file, draft)
     write_bytes(path, draft.content)
     with _open(path, draft, image) as runner:
         structure: parity.Gate = {}
@@ -161,6 +165,19 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             InputTensor(runner.input.layout, runner.input.dtype, runner.input.scale, runner.input.zero_point),
             runner.output, gate=gate | structure, engine=draft.engine, float_layers=draft.float_layers,
         )  # fmt: skip
+
+
+def _check_operations(file: str, draft: Draft) -> None:
+    """Raise CheckFailedError where the converter wrote what every device will refuse to run."""
+    try:
+        verify(draft.content)
+    except BrokenFileError as error:
+        assert draft.graph is not None
+        unusual = float_operations(draft.graph) if draft.recipe.simulated else without_kernel(draft.graph)
+        listed = f" One of these may be why: {', '.join(unusual)}; put others in their place" if unusual else ""
+        raise CheckFailedError(
+            f"{file}: the converter made of the model what edgecnn lets no device run: {error.reason}.{listed}"
+        ) from error
 
 
 def _compare(
@@ -199,6 +216,9 @@ def _pass_accuracy(
     try:
         most = parity.MAX_4_BIT_DROP if each.order.recipe is STATIC_W4A8 else parity.MAX_ACCURACY_DROP
         gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame, most)
+        floats = [scores[file] for file, other in drafts.items() if other.recipe is FLOAT32 and file in scores]
+        if source.recorded_accuracy is None and draft.recipe is not FLOAT32 and floats:
+            gate |= parity.check_loss(each.file, Comparison(floats[0], score), blame, most)
     except CheckFailedError as error:
         (folder / each.file).unlink()
         return replace(each, artifact=None, failure=str(error))

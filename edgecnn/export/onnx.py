@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx
 
@@ -28,6 +30,14 @@ def convert_quantized(graph_module: fx.GraphModule, arguments: ModelArguments) -
         return _convert(graph_module, arguments)
 
 
+def _forget_where(proto: Any) -> None:
+    """Take out what the exporter notes on each node and value: stack traces, with the paths of this machine."""
+    graph = proto.graph
+    for noted in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        noted.ClearField("metadata_props")
+        noted.ClearField("doc_string")
+
+
 def _convert(graph_module: fx.GraphModule, arguments: ModelArguments) -> bytes:
     with captured("the ONNX export"):
         # Two images, since the exporter takes a batch of one for a constant.
@@ -42,4 +52,6 @@ def _convert(graph_module: fx.GraphModule, arguments: ModelArguments) -> bytes:
             verbose=False,
         )
         assert program is not None
-        return program.model_proto.SerializeToString()
+        proto = program.model_proto
+        _forget_where(proto)
+        return proto.SerializeToString()

@@ -14,6 +14,7 @@ import numpy as np
 from edgecnn.errors import CheckFailedError
 from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.measure.accuracy import Score
+from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement
 from edgecnn.quantize.qdq import Borders
 from edgecnn.runtime.internals import partitions
@@ -56,8 +57,11 @@ def check_quantized(
 ) -> Gate:
     """Logits [n, classes] of a quantized file against those of its simulation in PyTorch.
 
-    Raises CheckFailedError where they choose the same class of less than ``least`` (a share) of the images.
+    Raises CheckFailedError where they choose the same class of less than ``least`` (a share) of the images, or the file
+    always says the same.
     """
+    if np.ptp(logits, 0).max() == 0 < np.ptp(reference, 0).max():
+        raise CheckFailedError(f"{name}: gives the same logits for all {len(logits)} images, unlike PyTorch; {blame()}")
     share = agreement(logits.argmax(1), reference.argmax(1))
     mean = float(np.mean(np.abs(logits - reference)))
     if not (share >= least and np.isfinite(mean)):
@@ -142,3 +146,17 @@ def check_accuracy(
             f"{100 * most:g} {points} below the recorded {100 * recorded:.2f} %; {blame()}"
         )
     return {"recorded_accuracy": recorded}
+
+
+def check_loss(name: str, change: Comparison, blame: Blame, most: float = MAX_ACCURACY_DROP) -> Gate:
+    """A quantized file's accuracy against the float32 file's on the same images, where none was recorded.
+
+    Raises CheckFailedError where the paired 95 % interval of the change lies below ``most`` (a share of the images).
+    """
+    if change.interval[1] < -100 * most:
+        raise CheckFailedError(
+            f"{name}: accuracy {100 * change.second.accuracy:.2f} % on {change.images} images is {-change.change:.2f} "
+            f"points below float32's, and surely more than {100 * most:g}; {blame()}. 'edgecnn debug' names the layers "
+            "that lose most; see --equalize, --max-drop and --qat"
+        )
+    return {"float_accuracy": change.first.accuracy}

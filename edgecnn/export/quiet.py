@@ -36,7 +36,7 @@ def captured(what: str) -> Iterator[None]:
             # imported here may keep it, for its log.)
             with (
                 open(handle, "w", buffering=1, closefd=False) as stream, redirect_stdout(stream),
-                warnings.catch_warnings(), _no_interrupt_is_lost(),
+                warnings.catch_warnings(), no_interrupt_is_lost(),
             ):  # fmt: skip
                 warnings.simplefilter("ignore")
                 yield
@@ -62,7 +62,7 @@ def captured(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _no_interrupt_is_lost() -> Iterator[None]:
+def no_interrupt_is_lost() -> Iterator[None]:
     """Raise KeyboardInterrupt at the end of the block if there was one in it that somebody swallowed or renamed.
 
     Python drops what is raised in a destructor or in a callback of the garbage collector, and converters have both:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -42,7 +43,17 @@ def convert(module: nn.Module, arguments: ModelArguments) -> bytes:
         traced = torch.jit.trace(module.eval(), example(arguments, 2))
         buffer = io.BytesIO()
         torch.jit.save(torch.jit.freeze(traced), buffer)
-    return buffer.getvalue()
+    return _without_sources(buffer.getvalue())
+
+
+def _without_sources(content: bytes) -> bytes:
+    """The archive without its ``.debug_pkl`` files: where each line came from, with the paths of this machine."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as target:
+        for entry in source.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry))
+    return kept.getvalue()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from edgecnn.measure.stats import Interval
 from edgecnn.measure.trust import INVALID, Verdict
 from edgecnn.runtime.records import decode, read_json
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had no case.sample
 SUM_LIMIT = 0.10  # by how much the sum of the operations may miss the whole
 
 
@@ -127,6 +127,8 @@ class Profile:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
         if isinstance(document, dict):
             document.pop("cost", None)
+            if version == 1 and isinstance(document.get("case"), dict):
+                document["case"].setdefault("sample", None)
             entries = document.get("operations")
             for entry in entries if isinstance(entries, list) else []:
                 if isinstance(entry, dict):

@@ -233,6 +233,8 @@ class Session:
     def load(cls, path: Path) -> Session:
         """Read a result file. Raises BadFileError naming the file and the field."""
         document = read_json(path, LIMIT)
+        if isinstance(document, dict) and "measurements" not in document:
+            raise BadFileError(f"{path} holds no measurements; give a file that 'edgecnn bench --json' wrote")
         version = document.get("schema") if isinstance(document, dict) else None
         if type(version) is int and version > SCHEMA:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")

@@ -110,11 +110,11 @@ def compare(old: Session, new: Session, limits: Sequence[Limit], force: bool = F
         raise UsageError(f"the two have no file in common: {_strangers(old, new)}; give two benches of the same files")
     both = [each for each in found.pairs if each.old.failure is None and each.new.failure is None]
     obstacles, remarks = differences(old, new, found.pairs, metrics)
-    obstacles += [line for each in both for limit in limits for line in _too_few(each, limit)]
+    obstacles += dict.fromkeys(line for each in both for limit in limits for line in _too_few(each, limit))
     if obstacles and not force:
         more = f" and {len(obstacles) - SHOWN_OBSTACLES} more" if len(obstacles) > SHOWN_OBSTACLES else ""
         shown = "; ".join(obstacles[:SHOWN_OBSTACLES]) + more
-        raise UsageError(f"these cannot be compared: {shown}. Bench again in the same way, or give --force")
+        raise UsageError(f"these cannot be compared: {shown}. Bench both in the same way, or give --force")
     for limit in limits:
         if both and not any(_values(each.old, limit) for each in both):
             raise UsageError(f"{limit.name} of no file is in the old bench; leave it out of --fail-on")
@@ -205,7 +205,7 @@ def _too_few(each: Pair, limit: Limit) -> Iterator[str]:
     """A limit that could never be failed is no limit."""
     before, now = _values(each.old, limit), _values(each.new, limit)
     if limit.metric in BY_RUNS and before and now and stats.least_p(len(before), len(now)) >= LEVEL:
-        yield f"{len(before)} and {len(now)} runs can never differ at {LEVEL:.0%}, 4 and 4 can"
+        yield f"{len(before)} and {len(now)} runs can never differ at {LEVEL:.0%}, 4 and 4 can: bench with --runs 5"
 
 
 def _blind(each: Pair, limit: Limit) -> Iterator[str]:

@@ -86,7 +86,7 @@ def create(spec: Spec, arguments: ModelArguments) -> nn.Module:
 
     A factory is called with those of ``num_classes``, ``in_channels`` (or ``in_chans``) and ``image_size`` (or
     ``img_size``) that it takes. Raises UsageError for a factory that cannot be called so, that fails, or that gives
-    anything but a module, and for a model that does not turn such images into one logit for each class.
+    anything but a module. Whether the model turns such images into one logit for each class is for others to see.
     """
     check(spec)
     if spec.where == "torchvision":
@@ -187,7 +187,7 @@ def _factory(spec: Spec) -> Callable[..., Any]:
 
 @cache
 def _module(path: str) -> ModuleType:
-    """The module in a file; run once, with its own folder searched for what it imports."""
+    """The module in a file; run once, with its own folder searched for what it imports, as when it is called."""
     spec = importlib.util.spec_from_file_location(f"edgecnn_own_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise BadFileError(f"{path} is not a Python file; a model's file ends in .py")
@@ -246,7 +246,8 @@ def _call(spec: Spec, factory: Callable[..., Any], arguments: ModelArguments) ->
     chosen = {name: value for name, value in offered.items() if name in parameters}
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
         chosen |= {"num_classes": arguments.num_classes}
-    with _failing(f"{spec.where}:{spec.name}"):
+    folder = str(Path(spec.where).resolve().parent) if spec.is_file else os.getcwd()
+    with _failing(f"{spec.where}:{spec.name}"), _searched(folder):  # it may import only now
         model = factory(**chosen)
     if not isinstance(model, nn.Module):
         raise UsageError(f"'{spec.name}' in {spec.where} gives a {type(model).__name__}, not a torch.nn.Module")

@@ -74,6 +74,8 @@ def check(name: str) -> None:
         own.check(spec)
     elif name.startswith(PREFIX):
         Design.parse(name)
+    elif name.endswith(".py"):
+        raise UsageError(f"model '{name}' is a file; name the function in it that makes the model: {name}:FUNCTION")
     elif name not in [*names(), *_UNLISTED]:
         raise UnknownNameError("model", name, [*_FACTORIES, FORM, *own.FORMS])
 

@@ -198,7 +198,7 @@ class _Lowering:
 
     def _mean(self, before: Tensor) -> Sequence[nn.Module] | None:
         rest = dict(zip(("dim", "keepdim"), self.args[1:], strict=False)) | self.kwargs
-        dims = rest.get("dim", ())
+        dims = rest.get("dim") or ()  # None is all of them, as nothing is
         dims = {dim % before.ndim for dim in ([dims] if isinstance(dims, int) else dims)}
         if before.ndim != 4 or dims != {2, 3}:
             return None

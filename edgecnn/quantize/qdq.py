@@ -139,6 +139,12 @@ def float_operations(graph_module: fx.GraphModule) -> list[str]:
     return list(graph_module.meta.get(FLOAT, ()))
 
 
+def without_kernel(graph_module: fx.GraphModule) -> list[str]:
+    """The operations of a float graph that have no int8 kernel, as 'name (kind)'."""
+    nodes = (node for node in graph_module.graph.nodes if _counts(node) and not _has_kernel(graph_module, node))
+    return [_described(graph_module, node) for node in nodes]
+
+
 def _has_kernel(graph_module: fx.GraphModule, node: fx.Node) -> bool:
     module = module_of(graph_module, node)
     if node.op == "placeholder" or is_relu(graph_module, node) or is_flatten(graph_module, node):

@@ -13,6 +13,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.graph import (
     add_module,
@@ -50,6 +51,11 @@ def fold_batchnorm(graph_module: fx.GraphModule) -> None:
             continue
         if isinstance(module, NOTHING_AT_INFERENCE):
             replace(graph_module, node, before)
+        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and module.running_mean is None:
+            raise UsageError(
+                f"layer '{node.target}' is a BatchNorm without running statistics, which normalizes each batch by "
+                "itself: there is no fixed computation to export; train it with track_running_stats=True"
+            )
         elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and len(before.users) == 1:
             layer = module_of(graph_module, before)
             if isinstance(layer, nn.Conv2d):
@@ -101,8 +107,9 @@ def _batchnorm(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -
     """A BatchNorm that no layer could take in is a factor and a shift for each channel."""
     if isinstance(module, nn.BatchNorm2d):
         assert module.running_mean is not None and module.running_var is not None
-        factor = module.weight / torch.sqrt(module.running_var + module.eps)
-        _set(graph_module, node, Scale(factor, module.bias - module.running_mean * factor))
+        factor = (1.0 if module.weight is None else module.weight) / torch.sqrt(module.running_var + module.eps)
+        shift = -module.running_mean * factor
+        _set(graph_module, node, Scale(factor, shift if module.bias is None else module.bias + shift))
 
 
 def _hard_sigmoid(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
@@ -200,7 +207,7 @@ def _padding(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> 
         module.padding = (0, 0)
     if isinstance(pad, ZeroPad) and only_user(source) is node and isinstance(module.padding, tuple):
         left, right, top, bottom = pad.sides
-        if left == right and top == bottom:
+        if left == right >= 0 and top == bottom >= 0:  # a crop comes after zeros, or takes them away again
             module.padding = (module.padding[0] + top, module.padding[1] + left)
             module._reversed_padding_repeated_twice = [left, right, top, bottom]
             before = source_of(source)

@@ -92,7 +92,12 @@ class Affine:
 
 
 def affine_of(low: float, high: float) -> Affine:
-    """The int8 grid of a range that holds zero."""
+    """The int8 grid of a range that holds zero.
+
+    Of one that holds nothing else any is exact; a very small scale, which engines cannot bring to others, is not taken.
+    """
+    if low == high:
+        return Affine(1.0, QMIN)
     # In float32, as the file stores it: otherwise the converter's bias scale differs in the last bit.
     scale = float(torch.tensor(max((high - low) / (QMAX - QMIN), SMALLEST_SCALE), dtype=torch.float32))
     return Affine(scale, min(max(QMIN - round(low / scale), QMIN), QMAX))
@@ -129,7 +134,8 @@ class ActivationQuantizer(nn.Module):
         """Scale and zero point as training needs them: as tensors, which a compiled graph can compute."""
         if self.fixed is not None:
             return self.low.new_tensor(self.fixed.scale), self.low.new_tensor(self.fixed.zero_point)
-        scale = ((self.high - self.low) / (QMAX - QMIN)).clamp(min=SMALLEST_SCALE)
+        span = self.high - self.low
+        scale = torch.where(span > 0, (span / (QMAX - QMIN)).clamp(min=SMALLEST_SCALE), 1.0)
         return scale, (QMIN - torch.round(self.low / scale)).clamp(QMIN, QMAX)
 
     def _follow(self, x: Tensor) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
@@ -25,6 +28,7 @@ def trace(model: nn.Module, arguments: ModelArguments | None) -> fx.GraphModule:
     """
     copied = copy.deepcopy(model).eval()
     detach(copied)
+    _bake(copied)
     try:
         return fx.symbolic_trace(copied)
     except Exception as error:  # a model's own code, handed proxies instead of tensors, raises almost anything
@@ -43,6 +47,24 @@ def trace(model: nn.Module, arguments: ModelArguments | None) -> fx.GraphModule:
         "it ran for an image of this size, and functions that are not modules are named after the module they are in"
     )
     return graph_module
+
+
+def _bake(model: nn.Module) -> None:
+    """Weights that are computed anew for each image, as by weight_norm and spectral_norm, become plain ones."""
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            # Not by remove_parametrizations, which takes them from the class, and so from what this is a copy of, too.
+            assert isinstance(module.parametrizations, nn.ModuleDict)
+            values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            for name, value in values.items():
+                setattr(module, name, nn.Parameter(value))
+        for hook in list(module._forward_pre_hooks.values()):  # the older way to say the same
+            if isinstance(hook, WeightNorm):
+                remove_weight_norm(module, hook.name)
+            elif isinstance(hook, SpectralNorm):
+                remove_spectral_norm(module, hook.name)
 
 
 def lost(graph_module: fx.GraphModule) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ def open_artifact(
     installed or runs another format.
     """
     format = FORMAT_OF_SUFFIX.get(path.suffix)
+    if not os.path.exists(path):
+        raise BadFileError(f"there is no {path}; give the path of an artifact (valid: {', '.join(FORMAT_OF_SUFFIX)})")
     if format is None:
         raise BadFileError(f"{path} is no artifact by its ending (valid: {', '.join(FORMAT_OF_SUFFIX)})")
     if not path.is_file():

@@ -6,6 +6,7 @@ leaves at most a hidden ``.NAME.*.tmp`` beside the destination, never a truncate
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -32,14 +33,21 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {path}: {reason}; free the space or choose another --out") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "free the space or choose another place" if full else "choose another place"
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise OutputExistsError if ``path`` is there and ``force`` is false; called before long work starts."""
+    """Raise OutputExistsError if ``path`` is there and ``force`` is false, OutputError where nothing can be written.
+
+    Called before long work starts; nothing is made.
+    """
     if not force and os.path.lexists(path):
         raise OutputExistsError(path)
+    there = next(each for each in path.absolute().parents if os.path.lexists(each))
+    with output_errors(path), tempfile.TemporaryFile(dir=there):
+        pass
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -170,6 +170,14 @@ def _pick(items: Sequence[Any], index: int, reader: Reader) -> Any:
     return items[index]
 
 
+class BrokenFileError(BadFileError):
+    """A .tflite file is damaged, or holds what no image classifier needs; ``reason`` says what is wrong in it."""
+
+    def __init__(self, size: int, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"a TFLite file of {size} bytes is damaged: {reason}; copy it again")
+
+
 class Reader:
     """The bytes of a file, read at checked positions, and not without end; tflite_tables.py reads through it too."""
 
@@ -177,9 +185,9 @@ class Reader:
         self.content = content
         self._left = len(content)  # list items; each takes 4 bytes in an honest file, which shares few of its lists
 
-    def broken(self, reason: str) -> BadFileError:
+    def broken(self, reason: str) -> BrokenFileError:
         """The error to raise."""
-        return BadFileError(f"a TFLite file of {len(self.content)} bytes is damaged: {reason}; copy it again")
+        return BrokenFileError(len(self.content), reason)
 
     def number(self, form: str, position: int) -> int:
         """The little-endian number of a struct format at a position."""

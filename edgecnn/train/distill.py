@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from edgecnn import checkpoint, models
 from edgecnn.data.dataset import DataSet
-from edgecnn.errors import BadFileError
+from edgecnn.errors import BadFileError, UnknownNameError
 
 TEMPERATURE = 2.0
 
@@ -35,10 +35,13 @@ def prepared(teacher: nn.Module) -> nn.Module:
 def load_teacher(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
     """The network in a weights file, to learn the classes of ``data`` from, and how the file says that it was made.
 
-    The name of a model whose weights ship for ``data`` means those. Raises BadFileError if it knows other classes.
+    The name of a model whose weights ship for ``data`` means those. Raises BadFileError if it knows other classes,
+    UnknownNameError for a name that means none.
     """
-    named = checkpoint.shipped(str(teacher), data.name) if str(teacher) in models.names() else None
-    path = named or teacher
+    named = {name: path for name in models.names() if (path := checkpoint.shipped(name, data.name)) is not None}
+    if teacher.name == str(teacher) not in named and not teacher.suffix and not teacher.exists():
+        raise UnknownNameError("teacher", str(teacher), [*named, "FILE.safetensors"])
+    path = named.get(str(teacher), teacher)
     network, header = checkpoint.load_model(path)
     there = (*header.arguments.image_size, header.arguments.in_channels)
     if there != data.image:

@@ -111,3 +111,11 @@ def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
         default = whole.get(name, {})
         whole[name] = default | value if isinstance(default, dict) and isinstance(value, dict) else value
     return whole
+
+
+def too_few(images: int, batch_size: int) -> UsageError | None:
+    """What to raise where a batch would hold more than all ``images`` that are trained on; None where it does not."""
+    if images >= batch_size:
+        return None
+    fitting = 1 << max(0, images.bit_length() - 1)
+    return UsageError(f"a batch of {batch_size} is more than the {images} training images; give --batch-size {fitting}")

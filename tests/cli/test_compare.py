@@ -129,7 +129,7 @@ def test_models_of_different_tasks_are_refused(folder: Path, tmp_path: Path, cap
 def test_files_that_are_not_there_or_not_listed_are_refused(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is not a file" in refused(capfd, folder, tmp_path / "none.tflite")
+    assert f"there is no {tmp_path / 'none.tflite'}; give" in refused(capfd, folder, tmp_path / "none.tflite")
     assert "manifest.json" in refused(capfd, folder, tmp_path)
     stray = tiny_artifacts.tflite(folder / "stray.tflite", tiny_artifacts.weights())
     assert f"unknown artifact in {folder} 'stray.tflite'" in refused(capfd, folder, stray)

@@ -62,7 +62,12 @@ def test_a_bundle_without_the_float_file_is_refused(folder: Path, capfd) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"), [(["nowhere"], "nowhere/manifest.json"), ([], "BUNDLE"), (["b", "--images", "1"], "--images")]
+    ("words", "reason"),
+    [
+        (["nowhere"], "nowhere is not there; give the folder of a bundle"),
+        ([], "BUNDLE"),
+        (["b", "--images", "1"], "--images"),
+    ],
 )
 def test_what_cannot_be_asked_is_refused_in_one_line(words: list[str], reason: str, capfd) -> None:
     assert main(["debug", *words]) == 2

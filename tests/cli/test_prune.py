@@ -176,7 +176,7 @@ def test_control_c_in_the_training_leaves_a_run_that_goes_on_to_the_same_bits(tm
         (["--distillation", "2"], "distillation is 2.0, but must be a share of the loss: 0 to 1"),
         (["--validation", "0.1"], "--validation 0.1 holds out images that the unpruned weights were trained on"),
         (["--precision", "float16"], "unknown precision 'float16'; did you mean 'bfloat16'?"),
-        (["--batch-size", "2000"], "batch size 2000 is more than the 1347 training images; lower it"),
+        (["--batch-size", "2000"], "a batch of 2000 is more than the 1347 training images; give --batch-size 1024"),
         (["--model", "lennet"], "unknown model 'lennet'; did you mean 'lenet'?"),
         (["--weights", "nothing.safetensors"], "cannot read weights nothing.safetensors"),
         (["--resume"], "nothing to resume: "),
@@ -200,7 +200,9 @@ def test_a_model_that_ships_teaches_what_is_left(
     assert header.teacher == checkpoint.load(teacher)[0].origin
     assert " --teacher mod_cnn " in header.command
     assert len(list((tmp_path / "cache" / "answers").rglob("*.safetensors"))) == 1
-    assert "cannot read weights nobody" in refused(capfd, *WORDS, "--teacher", "nobody", "--out", tmp_path / "no")
+    assert "unknown teacher 'nobody' (valid: lenet, " in refused(
+        capfd, *WORDS, "--teacher", "nobody", "--out", tmp_path / "no"
+    )
 
 
 def test_a_run_that_is_there_is_not_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -202,7 +202,7 @@ def test_a_main_file_that_fails_its_gate_leaves_no_bundle(tmp_path, capfd, monke
         (["--engine", "qnnpak"], "unknown quantized engine 'qnnpak'; did you mean 'qnnpack'? (valid: "),
         (["--calibration", "0"], "Invalid value for '--calibration': 0 is not in the range x>=1"),
         (["--weights", "nowhere.safetensors"], "cannot read weights nowhere.safetensors: No such file or directory"),
-        (["--out", "."], ". already exists; choose another --out or pass --force to replace it"),
+        (["--out", "."], ". already exists; choose another place or pass --force to replace it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -342,7 +342,7 @@ def test_a_full_disk_leaves_nothing(function, call, tmp_path, capfd, monkeypatch
     monkeypatch.setattr(os, function, full)
     line = refused(capfd, *FAST, "--out", tmp_path / "b")
     assert line.startswith("cannot write ")
-    assert line.endswith(": No space left on device; free the space or choose another --out")
+    assert line.endswith(": No space left on device; free the space or choose another place")
     assert not list(tmp_path.iterdir())
 
 

@@ -162,7 +162,7 @@ VALID = "(valid: x86, cortex-a53, cortex-a72, cortex-a76, ssh://[USER@]HOST[:POR
         (["--for", "auto", "--max-drop", "0.3"], "--for chooses by cost what --max-drop chooses otherwise; give one"),
         (["--for", "auto", "--format", "onnx"], "--for chooses among TFLite files; add tflite to --format"),
         (["--for", "auto", "--qat"], "--for changes the graph, and weights trained by --qat are for one graph; choose"),
-        (["--for", "auto", "--out", "."], ". already exists; choose another --out or pass --force to replace it"),
+        (["--for", "auto", "--out", "."], ". already exists; choose another place or pass --force to replace it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_one_line_and_writes_nothing(
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/accuracy-bytes.png").write_text("old")
     (tmp_path / "damaged").write_text('{"schema": 1')
-    (tmp_path / "newer").write_text(json.dumps({"schema": 99}))
+    (tmp_path / "newer").write_text(json.dumps({"schema": 99, "measurements": []}))
     (tmp_path / "newer-ops").write_text(json.dumps({"schema": 99, "operations": []}))
     (tmp_path / "damaged-ops").write_text(json.dumps(profile().document() | {"partitions": "2"}))
     (tmp_path / "list").write_text("[]")

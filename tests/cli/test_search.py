@@ -141,7 +141,7 @@ def test_a_search_that_goes_on_ends_as_one_that_was_never_stopped(
 ) -> None:
     parts, one = tmp_path / "parts", tmp_path / "one"
     done(capfd, *words, "--trials", 1, "--out", parts)
-    assert "already exists; choose another --out or pass --force" in refused(capfd, *words, "--out", parts)
+    assert "already exists; choose another place or pass --force" in refused(capfd, *words, "--out", parts)
     other = [*words, "--seed", 1, "--out", parts, "--resume"]
     assert "its seed is 0, this run's is 1" in refused(capfd, *other)
     resumed, _ = done(capfd, *words, "--trials", 3, "--out", parts, "--resume")
@@ -287,7 +287,7 @@ def test_a_worker_whose_interruption_was_swallowed_by_a_library_is_interrupted_a
         (["--epochs", "1"], "'--epochs': 1 is not in the range x>=2"),
         (["--workers", "0"], "'--workers': 0 is not in the range x>=1"),
         (["--batch-size", "0"], "'--batch-size': 0 is not in the range x>=1"),
-        (["--batch-size", "50"], "batch size 50 is more than the training images that --validation 0.2 leaves of 60"),
+        (["--batch-size", "50"], "a batch of 50 is more than the 48 training images; give --batch-size 32"),
         (["--validation", "0"], "validation is 0.0, but a search chooses on held-out training images"),
         (["--validation", "0.001"], "of 60 training images is not one image"),
         (["--max-bytes", "0"], "--max-bytes is 0, but must be above 0"),

@@ -115,7 +115,7 @@ def test_auto_says_which_data_it_took_and_records_it(
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--epochs", "0"], "'--epochs': 0 is not in the range x>=1."),
         (["--epochs", "many"], "'--epochs': 'many' is not a valid integer range"),
-        (["--batch-size", "1348"], "batch size 1348 is more than the 1347 training images; lower it"),
+        (["--batch-size", "1348"], "a batch of 1348 is more than the 1347 training images; give --batch-size 1024"),
         (["--learning-rate", "-1"], "learning rate is -1.0, but must be above 0"),
         (["--learning-rate", "nan"], "learning rate is nan, but must be above 0"),
         (["--weight-decay", "-1"], "weight decay is -1.0, but must be 0 or more"),
@@ -138,7 +138,7 @@ def test_what_cannot_be_trained_is_one_line_and_leaves_nothing(
 def test_an_existing_run_is_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / CHECKPOINT).write_text("precious")
     line = refused(capfd, "--out", str(tmp_path))
-    assert f"{tmp_path / CHECKPOINT} already exists; choose another --out or pass --force to replace it" in line
+    assert f"{tmp_path / CHECKPOINT} already exists; choose another place or pass --force to replace it" in line
     assert (tmp_path / CHECKPOINT).read_text() == "precious"
     assert os.listdir(tmp_path) == [CHECKPOINT]
     assert main([*WORDS, "--out", str(tmp_path), "--force"]) == 0
@@ -294,7 +294,8 @@ def test_a_model_whose_weights_ship_teaches_by_its_name(tmp_path: Path, capfd: p
     assert (named.recipe, named.teacher) == (given.recipe, given.teacher)
     assert small.same(small.tensors(tmp_path / "named"), small.tensors(tmp_path / "given"))
     capfd.readouterr()
-    assert "cannot read weights teacher" in refused(capfd, "--teacher", "teacher", "--out", str(tmp_path / "run"))
+    line = refused(capfd, "--teacher", "teacher", "--out", str(tmp_path / "run"))
+    assert "unknown teacher 'teacher' (valid: lenet, " in line
 
 
 def test_training_goes_on_from_weights_that_ship_or_from_a_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import subprocess
 import sys
@@ -128,6 +129,26 @@ def test_a_file_that_lost_accuracy_is_refused(tmp_path, monkeypatch):
     assert result.artifact.gate["recorded_accuracy"] is None
 
 
+def test_where_no_accuracy_was_recorded_that_of_the_float_file_counts(tmp_path, monkeypatch):
+    source = nets.source("lenet")
+    foreign = dataclasses.replace(source, header=dataclasses.replace(source.header, metrics={}))
+    plain, static = nets.judged([FLOAT, STATIC], foreign, tmp_path / "sound")
+    assert static.artifact.gate["float_accuracy"] == plain.score.accuracy
+
+    wrong = copy.deepcopy(source.model)
+    for each in wrong.parameters():
+        each.data.neg_()
+
+    def broken(order, asked):  # in the simulation too, so that the file agrees with it
+        return make(order, asked if order == FLOAT else dataclasses.replace(asked, model=wrong))
+
+    monkeypatch.setattr(judging, "make", broken)
+    plain, static = nets.judged([FLOAT, STATIC], foreign, tmp_path / "broken")
+    assert plain.failure is None
+    assert "points below float32's, and surely more than 1" in static.failure
+    assert [path.name for path in (tmp_path / "broken").iterdir()] == [plain.file]
+
+
 @pytest.mark.parametrize(
     "error",
     [CheckFailedError("it broke"), BadFileError("it broke"), MissingExtraError("it broke", "onnx", "train")],
@@ -163,7 +184,6 @@ import dataclasses, resource, sys
 import numpy as np
 from pathlib import Path
 from edgecnn.data.dataset import DataSet
-from edgecnn.export import tflite
 from edgecnn.export.drafts import Order
 from edgecnn.export.judge import judge
 from edgecnn.quantize.recipe import STATIC_W8A8

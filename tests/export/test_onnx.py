@@ -25,6 +25,7 @@ def test_float_and_int8_files(tmp_path):
     assert static.artifact.bytes <= 0.45 * floats.artifact.bytes
     assert {path.name for path in tmp_path.iterdir()} == {floats.file, static.file}  # no .onnx.data beside them
     for each in (floats, static):
+        assert not nets.places_in(tmp_path / each.file)
         onnx.checker.check_model(str(tmp_path / each.file))
         with open_artifact(tmp_path / each.file) as runner:
             logits = predict(runner, source.probes[:32])

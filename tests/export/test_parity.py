@@ -9,6 +9,7 @@ from edgecnn.errors import CheckFailedError
 from edgecnn.export import parity
 from edgecnn.export.drafts import Order, make
 from edgecnn.measure.accuracy import Score
+from edgecnn.measure.comparison import Comparison
 from edgecnn.quantize.recipe import STATIC_W8A8
 from tests import nets
 from tests.export import breaking
@@ -64,6 +65,24 @@ def test_quantized_files_agree_on_97_of_100():
 def score(right, images=1000):
     labels = np.zeros(images, np.int64)
     return Score((np.arange(images) >= right).astype(np.int64), labels)
+
+
+def test_a_file_that_always_says_the_same_is_refused_though_it_agrees():
+    reference = np.tile([[1.0, 0.0]], (200, 1)) + np.random.default_rng(0).normal(0, 0.01, (200, 2))
+    with pytest.raises(CheckFailedError, match=r"a\.tflite: gives the same logits for all 200 images.*conv7"):
+        parity.check_quantized("a.tflite", np.tile([[1.0, 0.0]], (200, 1)), reference, blame)
+    steady = np.tile([[1.0, 0.0]], (200, 1))
+    assert parity.check_quantized("a.tflite", steady, steady, blame)["agreement"] == 1
+
+
+@pytest.mark.parametrize(("right", "images", "good"), [(984, 1000, True), (970, 1000, False), (96, 100, True)])
+def test_a_loss_beside_float_must_surely_be_more_than_a_point(right, images, good):
+    change = Comparison(score(images, images), score(right, images))
+    if good:
+        assert parity.check_loss("a", change, blame) == {"float_accuracy": 1.0}
+    else:
+        with pytest.raises(CheckFailedError, match=r"accuracy 97\.00 % on 1000 images is 3\.00 points below .*conv7"):
+            parity.check_loss("a", change, blame)
 
 
 def test_accuracy_may_be_one_point_below_the_recorded():

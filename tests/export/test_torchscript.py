@@ -38,6 +38,8 @@ def test_an_int8_file_for_an_engine(engine, tmp_path):
     assert result.artifact.gate["agreement"] >= 0.97
     assert result.artifact.bytes <= 0.32 * floats.artifact.bytes
     assert abs(result.score.accuracy - floats.score.accuracy) <= 0.02
+    for file in (floats.file, result.file):
+        assert not nets.places_in(tmp_path / file)
     code = str(torch.jit.load(str(tmp_path / result.file)).inlined_graph)
     assert "quantized::conv2d" in code and "quantized::linear" in code
     assert "aten::conv2d" not in code and "aten::linear" not in code

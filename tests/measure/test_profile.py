@@ -169,7 +169,7 @@ def test_throttling_makes_it_invalid(sliced: Case) -> None:
 
 def test_the_document_has_costs_and_shares(sliced: Case) -> None:
     document = json.loads(json.dumps(profile(sliced, surroundings=around(Workers())).document(), allow_nan=False))
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["cost"]["whole"] == {"middle": 12.0, "low": 12.0, "high": 12.0}
     last = document["operations"][-1]
     assert last["cost"]["middle"] == pytest.approx(10) and last["share"] == pytest.approx(10 / 12)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from edgecnn.errors import BadFileError
+from edgecnn.measure.dissection import Profile
 from edgecnn.measure.results import load_result
 from tests.report.samples import profile, row, session
 
@@ -19,12 +21,21 @@ def test_a_bench_and_a_profile_survive_their_files(tmp_path: Path) -> None:
     assert load_result(tmp_path / "ops.json") == profile()
 
 
+def test_a_profile_of_the_first_schema_is_read_though_it_names_no_sample(tmp_path: Path) -> None:
+    document = json.loads(json.dumps(profile().document())) | {"schema": 1}
+    del document["case"]["sample"]
+    (tmp_path / "ops.json").write_text(json.dumps(document))
+    found = load_result(tmp_path / "ops.json")
+    assert isinstance(found, Profile)
+    assert dataclasses.replace(found, schema=profile().schema) == profile()
+
+
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
         (profile().document() | {"operations": [{"name": "ADD"}]}, r"operations\[0\]\.\w+ is missing"),
         (profile().document() | {"operations": 5}, "operations must be a list"),
-        (profile().document() | {"schema": 99}, "schema is 99, newer than 1; install a newer edgecnn"),
+        (profile().document() | {"schema": 99}, "schema is 99, newer than 2; install a newer edgecnn"),
         ({"operations": []}, "is missing"),
         (5, "must be an object"),
     ],

@@ -70,6 +70,16 @@ def test_a_function_with_open_keywords_gets_the_classes(file):
     assert models.create(f"{file}:loose", ModelArguments(4))(torch.zeros(1, 3, 9, 9)).shape == (1, 4)
 
 
+def test_what_a_factory_imports_only_when_it_is_called_is_found_beside_its_file(file):
+    late = file.with_name("late.py")
+    late.write_text("def net(num_classes):\n    from helper import HIDDEN\n    from nets import Net\n"
+                    "    assert HIDDEN == 5\n    return Net(num_classes)\n")  # fmt: skip
+    sys.modules.pop("nets", None)
+    assert models.create(f"{late}:net", ModelArguments(4))(torch.zeros(1, 3, 9, 9)).shape == (1, 4)
+    assert str(file.parent) not in sys.path
+    sys.modules.pop("nets", None)
+
+
 def test_a_module_of_the_current_folder_is_found(file, monkeypatch):
     monkeypatch.chdir(file.parent)
     monkeypatch.delitem(sys.modules, "nets", raising=False)

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from edgecnn.data.augment import to_input
-from edgecnn.models import ModelArguments
+from edgecnn.models import ModelArguments, Normalization
+from edgecnn.models.normalization import attach
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
+from edgecnn.quantize.normalize import OnesChannel, form_of
 from edgecnn.quantize.passes.equalize import pairs, scale
 from tests import nets
 
@@ -68,6 +70,16 @@ def test_depthwise_and_flattened_neighbours_are_equalized_too():
     for last in (nn.Conv2d(8, 8, 3, groups=8), nn.Sequential(nn.Flatten(), nn.Linear(8 * 32 * 32, 4))):
         given, taken = sizes(equalized(rescaled(net(nn.ReLU(), last=last))))
         nets.assert_close(given, taken, 1e-3)
+
+
+def test_an_image_that_carries_its_normalization_keeps_its_grid():
+    module = attach(net(nn.ReLU()), Normalization((0.5,) * 3, (0.2, 0.25, 0.3)))
+    x = nets.inputs(3, 3, 32, 32)
+    found = passes.apply(fold(module, ARGUMENTS), [passes.EQUALIZE], ARGUMENTS)
+    assert form_of(found) == "ones"
+    nets.assert_close(found(x), module(x), 1e-4)
+    assert torch.equal(found.state_dict()["normalization.weight"], OnesChannel(3).weight)
+    assert len(pairs(found)) == 1
 
 
 class Twice(nn.Module):

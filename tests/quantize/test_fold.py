@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
-from edgecnn.quantize import passes
+from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
 from tests import nets
 
@@ -53,6 +54,64 @@ def test_a_batchnorm_that_cannot_be_folded_stays_and_is_exact():
     x = nets.inputs(2, 3, 8, 8)
     nets.assert_close(folded(x), original(x))
     assert kinds(folded).count(nn.BatchNorm2d) == 2
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        torch.nn.utils.weight_norm,
+        torch.nn.utils.spectral_norm,
+    ],
+    ids=["weight_norm", "spectral_norm", "old weight_norm", "old spectral_norm"],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_weights_that_are_computed_for_each_image_become_plain_ones(norm):
+    torch.manual_seed(1)
+    layers = norm(nn.Conv2d(3, 6, 3, padding=1)), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), norm(nn.Linear(384, 4))
+    original = nets.with_statistics(nn.Sequential(*layers))
+    x = nets.inputs(4, 3, 8, 8)
+    with torch.no_grad():
+        expected = original(x)
+    folded = fold(original, ModelArguments(4, 3, (8, 8)))
+    nets.assert_close(folded(x), expected)
+    assert kinds(folded) == [nn.Conv2d, nn.ReLU, nn.Flatten, nn.Linear]
+    images = nets.images(8, (8, 8, 3))
+    simulated = ptq.calibrate(original, ModelArguments(4, 3, (8, 8)), [images], ())
+    assert simulated(x).shape == (4, 4)
+    nets.assert_close(original(x), expected)
+
+
+def test_a_batchnorm_without_factors_is_exact_wherever_it_stands():
+    original = nn.Sequential(
+        nn.BatchNorm2d(3, affine=False), nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, affine=False), nn.ReLU(),
+        nn.BatchNorm2d(6, affine=False), nn.Flatten(), nn.Linear(216, 4)
+    ).eval()  # fmt: skip
+    for each in original:
+        if isinstance(each, nn.BatchNorm2d):
+            assert each.running_mean is not None and each.running_var is not None
+            each.running_mean.uniform_(-1, 1)
+            each.running_var.uniform_(0.5, 2)
+    x = nets.inputs(4, 3, 8, 8)
+    nets.assert_close(fold(original, ModelArguments(4, 3, (8, 8)))(x), original(x))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_batchnorm_that_remembers_nothing_is_a_usage_error(place):
+    layers = [nn.Conv2d(3, 3, 3), nn.Flatten(), nn.Linear(108, 4)]
+    layers.insert(place, nn.BatchNorm2d(3, track_running_stats=False))
+    with pytest.raises(UsageError, match=f"layer '{place}' is a BatchNorm without running statistics"):
+        fold(nn.Sequential(*layers).eval(), ModelArguments(4, 3, (8, 8)))
+
+
+@pytest.mark.parametrize(("crop", "padding"), [(-1, 0), (-1, 1), (-2, 1), (1, 1)])
+def test_a_crop_before_a_convolution_is_no_padding(crop, padding):
+    original = nn.Sequential(
+        nn.ZeroPad2d(crop), nn.Conv2d(3, 4, 3, padding=padding), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    x = nets.inputs(4, 3, 12, 12)
+    nets.assert_close(fold(original.eval(), ModelArguments(4, 3, (12, 12)))(x), original(x))
 
 
 def test_one_module_called_twice_is_folded_and_rewritten_for_each_call():

@@ -139,8 +139,8 @@ def test_validation_holds_images_out_and_leaves_the_test_images_alone(tmp_path: 
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        ({"batch_size": 101}, "batch size 101 is more than the 100 training images; lower it"),
-        ({"batch_size": 90, "validation": 0.2}, "batch size 90 is more than the 80 training images; lower it"),
+        ({"batch_size": 101}, "a batch of 101 is more than the 100 training images; give --batch-size 64"),
+        ({"batch_size": 90, "validation": 0.2}, "a batch of 90 is more than the 80 training images; give"),
         ({"validation": 0.001}, "validation 0.001 of 100 training images is not one image"),
     ],
 )

@@ -54,8 +54,8 @@ def scale(first: Layer, second: Layer, factors: Tensor) -> None:
 def _pair(graph_module: fx.GraphModule, node: fx.Node) -> Pair | None:
     """The layer at ``node`` and the one that alone takes what it gives; None where a factor would not get through."""
     first = module_of(graph_module, node)
-    if not isinstance(first, nn.Conv2d | nn.Linear):
-        return None
+    if not isinstance(first, nn.Conv2d | nn.Linear) or hasattr(first, "keeps_grid"):
+        return None  # what it gives lies on the image's grid, which is fixed
     while len(node.users) == 1:
         node = next(iter(node.users))
         second = module_of(graph_module, node)
