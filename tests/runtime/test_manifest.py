@@ -243,8 +243,13 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes, reason: 
 
 
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadFileError, match=r"manifest\.json: No such file"):
+    with pytest.raises(BadFileError, match=r"has no manifest\.json; give the folder of a bundle"):
         Manifest.load(tmp_path)
+    with pytest.raises(BadFileError, match="nothing is not there; give the folder of a bundle"):
+        Manifest.load(tmp_path / "nothing")
+    (tmp_path / "file").touch()
+    with pytest.raises(BadFileError, match="file is no folder; give the folder of a bundle"):
+        Manifest.load(tmp_path / "file")
 
 
 def test_numbers_that_are_not_finite_are_refused(folder: Path) -> None:

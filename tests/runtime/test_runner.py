@@ -133,12 +133,13 @@ def test_truncated_files_are_refused(kind: str, share: float, tmp_path: Path) ->
 
 
 def test_missing_files_folders_and_other_endings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadFileError, match="is not a file"):
+    with pytest.raises(BadFileError, match=r"there is no .*none\.tflite; give"):
         open_artifact(tmp_path / "none.tflite")
     (tmp_path / "folder.tflite").mkdir()
     with pytest.raises(BadFileError, match="is not a file"):
         open_artifact(tmp_path / "folder.tflite")
-    with pytest.raises(BadFileError, match=r"valid: \.tflite, \.onnx"):
+    (tmp_path / "a.pb").touch()
+    with pytest.raises(BadFileError, match=r"is no artifact by its ending \(valid: \.tflite, \.onnx"):
         open_artifact(tmp_path / "a.pb")
 
 
