@@ -200,7 +200,7 @@ def test_a_model_that_ships_teaches_what_is_left(
     assert header.teacher == checkpoint.load(teacher)[0].origin
     assert " --teacher mod_cnn " in header.command
     assert len(list((tmp_path / "cache" / "answers").rglob("*.safetensors"))) == 1
-    assert "unknown teacher 'nobody' (valid: lenet, " in refused(
+    assert "unknown teacher 'nobody' (valid: FILE.safetensors, " in refused(
         capfd, *WORDS, "--teacher", "nobody", "--out", tmp_path / "no"
     )
 

@@ -53,7 +53,7 @@ def test_a_bad_bundle(folder: Path) -> None:
 
 
 def test_no_bundle(none: Path, capfd) -> None:
-    assert "manifest.json" in refused(capfd, none, "--port", 0)
+    assert f"there is no {none} to read; give the folder of a bundle" in refused(capfd, none, "--port", 0)
 
 
 def test_a_key_that_did_not_sign(folder: Path, tmp_path: Path, capfd) -> None:
