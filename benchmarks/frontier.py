@@ -133,13 +133,18 @@ def picture(found: list[Network]) -> bytes:
         axes.plot(*place, marker="o" if ours else "s", color=color, markerfacecolor=inside)
         away, side = ((-7, 4), "right") if each.target else ((6, -11), "left")  # they lie close together
         name = f"{each.name} {each.target}".replace("`", "").strip()
-        axes.annotate(name, place, away, textcoords="offset points", fontsize=8, ha=side)
+        slope = 0
+        if each.recipe == STATIC_W4A8.name:
+            away, side, slope = (2, 4), "left", 40
+        axes.annotate(
+            name, place, away, textcoords="offset points", fontsize=8, ha=side, rotation=slope, rotation_mode="anchor"
+        )
     axes.set(xscale="log", ylabel="CIFAR-10 test accuracy, %")
     axes.set_xlabel(f"bytes of the TFLite file, from {DRAWN_FROM // 1000} kB on: static_w8a8, or static_w4a8 if hollow")
     ticks = (40_000, 55_000, 75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
     axes.set_xticks(ticks, [f"{tick // 1000} kB" for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)
-    axes.margins(x=0.25)
+    axes.margins(x=0.25, y=0.1)
     said = io.BytesIO()
     figure.savefig(said, format="png", dpi=110, metadata={"Software": None})
     return said.getvalue()
