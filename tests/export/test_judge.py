@@ -184,6 +184,7 @@ import dataclasses, resource, sys
 import numpy as np
 from pathlib import Path
 from edgecnn.data.dataset import DataSet
+from edgecnn.export import tflite
 from edgecnn.export.drafts import Order
 from edgecnn.export.judge import judge
 from edgecnn.quantize.recipe import STATIC_W8A8
