@@ -131,11 +131,13 @@ def picture(found: list[Network]) -> bytes:
         color = "#1b6ca8" if ours else "#d1495b"
         inside = "white" if each.recipe == STATIC_W4A8.name else color
         axes.plot(*place, marker="o" if ours else "s", color=color, markerfacecolor=inside)
-        away, side = ((-7, 4), "right") if each.target else ((6, -11), "left")  # they lie close together
         name = f"{each.name} {each.target}".replace("`", "").strip()
-        slope = 0
-        if each.recipe == STATIC_W4A8.name:
+        if each.recipe == STATIC_W4A8.name:  # they lie close together
             away, side, slope = (2, 4), "left", 40
+        elif each.target:
+            away, side, slope = (-7, 4), "right", 0
+        else:
+            away, side, slope = (6, -11), "left", 0
         axes.annotate(
             name, place, away, textcoords="offset points", fontsize=8, ha=side, rotation=slope, rotation_mode="anchor"
         )

@@ -84,13 +84,14 @@ def _words(rows: tuple[Row, ...], session: Session, unsure: bool) -> str:
     known = ", ".join(name for name in FEATURES if name in machine.features) or "no int8 instructions"
     engines = sorted({row.engine for row in session.measurements if row.engine and row.case.runtime == "litert"})
     doubts = f" The machine was {session.verdict.level}: {'; '.join(session.verdict.reasons)}."
+    mark = f" {UNSURE} runs of this file differ by more than {SPREAD_LIMIT:.0%}."
     text = (
         f"Accuracy on all {rows[0].images:,} test images of {rows[0].data}, change with its 95 % interval (paired), "
         f"median microseconds per image on one thread of {machine.board or machine.cpu} ({known}) with "
         f"{', '.join(engines)}, all files timed by turns. `python -m benchmarks.suite` measures; "
         f"`python -m benchmarks.readme --write` makes this table from the committed results."
         f"{doubts if session.verdict.reasons else ''}"
-        f"{f' {UNSURE} runs of this file differ by more than {SPREAD_LIMIT:.0%}.' if unsure else ''}"
+        f"{mark if unsure else ''}"
     )
     return textwrap.fill(text, 120, break_on_hyphens=False)
 

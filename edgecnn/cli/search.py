@@ -97,7 +97,7 @@ def command(
     from edgecnn.search.study import check_storage, open_study
     from edgecnn.train import choose_device
     from edgecnn.train.processes import slow_precision
-    from edgecnn.train.recipe import too_few
+    from edgecnn.train.recipe import check_batch
 
     limits = {"bytes": max_bytes, "macs": max_macs, "latency": max_latency}
     bounds = {name: most for name, most in limits.items() if most is not None}
@@ -128,8 +128,7 @@ def command(
         raise UsageError(
             f"--validation {asked.validation} of {len(dataset.train)} training images is not one image; raise it"
         )
-    if error := too_few(len(fitted), asked.batch_size):
-        raise error
+    check_batch(len(fitted), asked.batch_size)
     asked = Asked.from_json(asked.to_json() | {"data": dataset.name})
     folder = out or Path("runs") / f"search-{Path(dataset.name).name}"
     where = storage or str(folder / JOURNAL)

@@ -14,7 +14,7 @@ import numpy as np
 from edgecnn.errors import BadFileError
 from edgecnn.measure import stats
 from edgecnn.measure.machine import Machine, State
-from edgecnn.measure.measurement import LIMIT, Case
+from edgecnn.measure.measurement import LIMIT, Case, bring_up
 from edgecnn.measure.stats import Interval
 from edgecnn.measure.trust import INVALID, Verdict
 from edgecnn.runtime.records import decode, read_json
@@ -127,8 +127,7 @@ class Profile:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
         if isinstance(document, dict):
             document.pop("cost", None)
-            if version == 1 and isinstance(document.get("case"), dict):
-                document["case"].setdefault("sample", None)
+            bring_up(document, version)
             entries = document.get("operations")
             for entry in entries if isinstance(entries, list) else []:
                 if isinstance(entry, dict):

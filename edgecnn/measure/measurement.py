@@ -242,8 +242,7 @@ class Session:
         for entry in entries if isinstance(entries, list) else []:
             if isinstance(entry, dict):
                 entry.pop("figures", None)
-                if version == 1 and isinstance(entry.get("case"), dict):
-                    entry["case"].setdefault("sample", None)
+                bring_up(entry, version)
         if isinstance(document, dict):
             document.pop("speed", None)
         try:
@@ -251,6 +250,12 @@ class Session:
         except BadFileError as error:
             raise BadFileError(f"{path}: {error}") from error
         return session
+
+
+def bring_up(entry: dict[str, Any], version: object) -> None:
+    """Give the case in a part of a result file of schema 1, a profile's too, the sample it did not name."""
+    if version == 1 and isinstance(entry.get("case"), dict):
+        entry["case"].setdefault("sample", None)
 
 
 def _evenly(values: tuple[int, ...], keep: int) -> tuple[int, ...]:

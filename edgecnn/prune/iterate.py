@@ -29,7 +29,7 @@ from edgecnn.prune.target import Target
 from edgecnn.runtime.files import refuse_existing, write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.folder import RunFolder, check_same_settings
-from edgecnn.train.recipe import as_before, suited, too_few
+from edgecnn.train.recipe import as_before, check_batch, suited
 
 PLAN = "plan.json"
 HOLD_OUT_SEED = 0  # as train.loop has it
@@ -137,8 +137,7 @@ class _Work:
 
     def check_batch(self) -> None:
         """Raise UsageError if there are fewer images than a batch has."""
-        if error := too_few(len(self._train()), self.recipe.batch_size):
-            raise error
+        check_batch(len(self._train()), self.recipe.batch_size)
 
     def check_folder(self, resume: bool, force: bool) -> None:
         """Raise OutputExistsError for a run that is not replaced, BadFileError for one that is not there to resume."""

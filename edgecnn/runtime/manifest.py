@@ -309,8 +309,10 @@ def read_manifest(folder: Path) -> bytes:
     if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
         raise BadFileError(f"{path} is a link or no plain file; copy the bundle itself")
     if not os.path.lexists(path):
-        what = "is no folder" if os.path.exists(folder) and not os.path.isdir(folder) else f"has no {MANIFEST}"
-        what = what if os.path.exists(folder) else "is not there"
+        if not os.path.exists(folder):
+            what = "is not there"
+        else:
+            what = f"has no {MANIFEST}" if os.path.isdir(folder) else "is no folder"
         raise BadFileError(f"{folder} {what}; give the folder of a bundle, as 'edgecnn quantize' makes it")
     return read_content(path, MANIFEST_LIMIT)
 

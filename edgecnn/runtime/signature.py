@@ -15,6 +15,7 @@ from typing import Any
 from edgecnn.errors import BadFileError, MissingExtraError
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.manifest import MANIFEST, read_manifest
+from edgecnn.runtime.records import read_content
 
 SIGNATURE = "manifest.sig"
 SIGNATURE_BYTES = 64
@@ -44,9 +45,10 @@ def require_signature(path: Path, key: Path | None) -> None:
 
     Without a ``key`` nothing is required. Raises MissingExtraError without the extra.
     """
+    if key is None:
+        return
     folder = path if path.is_dir() else path.parent
-    if key is not None:
-        check_signature(folder, read_manifest(folder), key)
+    check_signature(folder, read_manifest(folder), key)
 
 
 def check_signature(folder: Path, manifest: bytes, key: Path) -> None:
@@ -98,8 +100,4 @@ def _no_key(path: Path, kind: str) -> BadFileError:
 def _read(path: Path, limit: int) -> bytes:
     if not path.is_file():
         raise BadFileError(f"there is no file {path}; give the path of one, and of a bundle that was made with --sign")
-    with path.open("rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise BadFileError(f"{path} is larger than the {limit} bytes allowed")
-    return content
+    return read_content(path, limit)

@@ -26,7 +26,7 @@ from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined, slow_precision
 from edgecnn.train.progress import Progress
-from edgecnn.train.recipe import TrainRecipe, too_few
+from edgecnn.train.recipe import TrainRecipe, check_batch
 from edgecnn.train.start import Start
 from edgecnn.train.state import State
 from edgecnn.train.views import Fresh, Source, Views
@@ -195,8 +195,7 @@ def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Sp
             raise UsageError(
                 f"validation {recipe.validation} of {len(data.train)} training images is not one image; raise it"
             )
-    if error := too_few(len(fitted), recipe.batch_size):
-        raise error
+    check_batch(len(fitted), recipe.batch_size)
     if recipe.batch_size % processes.count:
         raise UsageError(
             f"batch size {recipe.batch_size} cannot be shared by {processes.count} processes; "

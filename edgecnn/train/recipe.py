@@ -113,9 +113,10 @@ def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def too_few(images: int, batch_size: int) -> UsageError | None:
-    """What to raise where a batch would hold more than all ``images`` that are trained on; None where it does not."""
-    if images >= batch_size:
-        return None
-    fitting = 1 << max(0, images.bit_length() - 1)
-    return UsageError(f"a batch of {batch_size} is more than the {images} training images; give --batch-size {fitting}")
+def check_batch(images: int, batch_size: int) -> None:
+    """Raise UsageError where a batch would hold more than all ``images`` that are trained on."""
+    if images < batch_size:
+        fitting = 1 << max(0, images.bit_length() - 1)
+        raise UsageError(
+            f"a batch of {batch_size} is more than the {images} training images; give --batch-size {fitting}"
+        )
