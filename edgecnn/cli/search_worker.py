@@ -131,7 +131,6 @@ def main() -> int:
     from edgecnn.data import registry
     from edgecnn.search.asked import Asked
     from edgecnn.search.study import open_study
-    from edgecnn.search.tryout import Tryout  # noqa: F401  torch_pruning swallows what interrupts its import
 
     try:
         threading.Thread(target=_end_with_input, daemon=True).start()
