@@ -64,6 +64,8 @@ def resize(model: nn.Module, widths: Widths, arguments: ModelArguments) -> nn.Mo
 
 
 def _widths(module: nn.Module) -> tuple[int, int] | None:
+    if not isinstance(getattr(module, "weight", None), nn.Parameter | None):
+        return None  # made anew for each image, as by weight_norm: there is no weight to take channels from
     if isinstance(module, nn.Conv2d):
         return (module.in_channels, module.out_channels) if module.groups == 1 or _one_width(module) else None
     if isinstance(module, nn.Linear):

@@ -6,8 +6,9 @@ convolution is also one of the BatchNorm behind it, of whatever is added to it, 
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.models.widths import Widths, widths_of
 
+CLOSE = 1e-3  # logits that differ by so much of the largest, or by so much at all, differ by more than rounding
 Importance = Callable[[tp.dependency.Group], Tensor]  # a group with all its channels -> float [channels]
 
 
@@ -65,7 +67,8 @@ class Channels:
     def cut(self, sizes: Mapping[str, int], scores: Mapping[str, Tensor]) -> nn.Module:
         """The model with groups of ``sizes`` channels, those of the highest ``scores``; done once.
 
-        Raises UsageError if what is left no longer gives one logit for each class.
+        Raises UsageError if what is left no longer gives one logit for each class, or others than the model would give
+        whose layers do not listen to the channels that went.
         """
         for group in self.groups:
             lost = group.channels - sizes[group.name]
@@ -73,8 +76,10 @@ class Channels:
                 root = self._roots[group.name][0]
                 order = torch.argsort(scores[group.name], stable=True)
                 chosen = sorted(order[:lost].tolist())
-                self._graph.get_pruning_group(root.dep.target.module, root.dep.handler, chosen).prune()
-        self._prove()
+                going = self._graph.get_pruning_group(root.dep.target.module, root.dep.handler, chosen)
+                wanted = self._without(going)
+                going.prune()
+                self._prove(wanted)
         return self.model
 
     def _read(self, root: tp.dependency.Group) -> Group | None:
@@ -94,7 +99,9 @@ class Channels:
             out_of = self._graph.is_out_channel_pruning_fn(dep.handler)
             if len(indices) % channels:
                 return None
-            for wanted, found in ((into, inputs), (out_of, outputs)):
+            for wanted, found, width in zip((into, out_of), (inputs, outputs), self._known[name], strict=True):
+                if wanted and max(indices) >= width:
+                    return None  # these are no channels of it: something between turned some into pixels
                 if wanted:
                     found[name] = len(indices) // channels
         made = [name for name in outputs if name not in inputs]
@@ -102,16 +109,50 @@ class Channels:
         # What no layer makes are channels of the image; what no layer takes in are the logits.
         return Group(self._names[root[0].dep.target.module], channels, inputs, outputs) if made and taken else None
 
-    def _prove(self) -> None:
-        arguments = self.arguments
+    def _without(self, going: tp.dependency.Group) -> Tensor:
+        """The logits [1, classes] for an image when no layer listens to the channels that go."""
+        with contextlib.ExitStack() as stack:
+            for dep, indices in going:
+                module = dep.target.module
+                out_of = self._graph.is_out_channel_pruning_fn(dep.handler)
+                if self._graph.is_in_channel_pruning_fn(dep.handler) and not out_of:
+                    stack.enter_context(_deaf(module.weight, indices))
+            return self._logits()
+
+    def _prove(self, wanted: Tensor) -> None:
         try:
-            with torch.no_grad():
-                shape = self.model(torch.zeros(1, arguments.in_channels, *arguments.image_size)).shape
+            found = self._logits()
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(f"this model cannot be pruned: with fewer channels it does not run ({reason})") from error
-        if shape != (1, arguments.num_classes):
-            raise UsageError(f"this model cannot be pruned: with fewer channels it gives {list(shape)} for an image")
+        if found.shape != wanted.shape:
+            shape = list(found.shape)
+            raise UsageError(f"this model cannot be pruned: with fewer channels it gives {shape} for an image")
+        if not torch.allclose(found, wanted, rtol=0, atol=max(CLOSE * float(wanted.abs().max()), CLOSE)):
+            raise UsageError(
+                "this model cannot be pruned: something between its layers reorders or mixes channels, "
+                "so that those that are left do not meet their weights"
+            )
+
+    def _logits(self) -> Tensor:
+        arguments = self.arguments
+        shape = (1, arguments.in_channels, *arguments.image_size)
+        image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            logits: Tensor = self.model(image)
+        return logits
+
+
+@contextlib.contextmanager
+def _deaf(weight: Tensor, indices: Sequence[int]) -> Iterator[None]:
+    """The ``weight`` of a layer that does not listen to the input channels ``indices``, for a while."""
+    kept = weight.detach()[:, indices].clone()
+    with torch.no_grad():
+        weight[:, indices] = 0
+        try:
+            yield
+        finally:
+            weight[:, indices] = kept
 
 
 def narrower(widths: Widths, groups: list[Group], sizes: Mapping[str, int]) -> Widths:

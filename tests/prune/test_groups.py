@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -95,6 +97,44 @@ class Grouped(nn.Sequential):
 
 def test_channels_through_layers_that_nobody_can_resize_stay() -> None:
     assert names(Grouped()) == {"4", "6"}
+
+
+class Shuffled(nn.Module):
+    """Channels become pixels after the first layer, and change places after the third."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.up = nn.Conv2d(3, 16, 3), nn.PixelShuffle(2)
+        self.second, self.third, self.fourth = nn.Conv2d(4, 8, 3), nn.Conv2d(8, 16, 3), nn.Conv2d(16, 8, 3)
+        self.places, self.head = nn.ChannelShuffle(4), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.third(torch.relu(self.second(self.up(self.first(x)))))
+        return self.head(self.fourth(self.places(x)).mean((2, 3)))
+
+
+def test_channels_that_become_pixels_stay() -> None:
+    assert names(Shuffled()) == {"second", "third", "fourth"}
+
+
+def test_a_net_whose_channels_change_places_between_two_layers_is_refused() -> None:
+    channels = Channels(Shuffled(), ARGUMENTS)
+    sizes = {"second": 4, "third": 16, "fourth": 8}
+    scores = ranked(channels)
+    assert widths_of(channels.cut(sizes, scores))["third"] == (4, 16)
+    channels = Channels(Shuffled(), ARGUMENTS)
+    with pytest.raises(UsageError, match="cannot be pruned: something between its layers reorders or mixes channels"):
+        channels.cut(sizes | {"third": 8}, scores)
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm])
+def test_layers_whose_weights_are_made_for_each_image_keep_their_channels(norm: Callable[..., nn.Module]) -> None:
+    layers = [nn.Conv2d(3, 8, 3), norm(nn.Conv2d(8, 8, 3)), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    channels = Channels(model, ARGUMENTS)
+    assert {group.name for group in channels.groups} == {"2", "3"}
+    cut = channels.cut({"2": 4, "3": 8}, ranked(channels))
+    assert widths_of(cut)["3"] == (4, 8)
 
 
 class Concatenated(nn.Module):
