@@ -147,6 +147,8 @@ def command(
     else:
         click.echo(text(searched(found, asked, more)))
         click.echo(f"\n{state(found)}; how to make each in full: {folder / PAGE}")
+    if not found.front:
+        raise CheckFailedError(f"no design came to the end of its training: {state(found)}; give wider bounds")
 
 
 def _own_journal(path: Path, resume: bool, force: bool) -> None:

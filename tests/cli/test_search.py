@@ -106,6 +106,17 @@ def test_the_front_of_a_search_is_a_document_and_a_page(
     assert sorted(os.listdir(out)) == [".journal.log.lock", verb.PAGE, verb.JOURNAL]
 
 
+@pytest.mark.usefixtures("small_space", "sketched")
+def test_a_search_whose_bounds_let_nothing_through_has_failed(
+    tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--trials", "2", "--max-bytes", "1", "--out", str(tmp_path / "out"), "--json"]) == 1
+    out, err = capfd.readouterr()
+    assert json.loads(out)["front"] == []
+    said = "edgecnn: error: no design came to the end of its training: 2 of 2 trials: 2 over a bound; give wider bounds"
+    assert err.splitlines()[-1] == said
+
+
 @pytest.mark.usefixtures("small_space")
 def test_a_design_that_was_found_is_trained_pruned_and_quantized(
     tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
