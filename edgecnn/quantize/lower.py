@@ -28,11 +28,13 @@ IDENTITIES = (
 )  # fmt: skip
 RESHAPES = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view")
 BINARY = {"add": operator.add, "iadd": operator.add, "mul": operator.mul, "imul": operator.mul, "sub": operator.sub}
+OPERANDS = ("input", "self", "other")
 CHECKS = ("_assert", "_guards", "sym_constrain")
 
 
 def lower(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphModule:
     """Rewrite a traced graph as the module's docstring says, in place, for images of one size and any number."""
+    _write_out(graph_module)
     values, more = (_record(graph_module, arguments, count) for count in (2, 3))
     constants = _constants(graph_module, values, more)
     for node in list(graph_module.graph.nodes):
@@ -42,6 +44,20 @@ def lower(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphMo
         _Lowering(graph_module, node, values, constants).run()
     _drop_the_rest(graph_module, constants)
     return graph_module
+
+
+def _write_out(graph_module: fx.GraphModule) -> None:
+    """layer(input=x) becomes layer(x), and add(a, b, alpha=c) becomes add(a, b * c)."""
+    graph = graph_module.graph
+    for node in graph.nodes:
+        if node.op == "call_module":
+            given = inspect.signature(graph_module.get_submodule(node.target).forward).bind(*node.args, **node.kwargs)
+            node.args, node.kwargs = given.args, given.kwargs
+        elif _name(node) in BINARY and "alpha" in node.kwargs:
+            operands = [*node.args, *(node.kwargs[name] for name in OPERANDS if name in node.kwargs)]
+            with graph.inserting_before(node):
+                operands[1] = graph.call_function(operator.mul, (operands[1], node.kwargs["alpha"]))
+            node.args, node.kwargs = tuple(operands), {}
 
 
 def _record(graph_module: fx.GraphModule, arguments: ModelArguments, count: int) -> dict[fx.Node, Any]:
@@ -229,9 +245,9 @@ class _Lowering:
             self._becomes(torch.cat, (tuple(tensors), dim % self.values[self.node].ndim))
 
     def _binary(self) -> None:
-        operands = [*self.args, *(self.kwargs[name] for name in ("input", "self", "other") if name in self.kwargs)]
+        operands = [*self.args, *(self.kwargs[name] for name in OPERANDS if name in self.kwargs)]
         data = [each for each in operands if isinstance(each, fx.Node)]
-        if len(operands) != 2 or not data or self.kwargs.get("alpha", 1) != 1 or not self.node.meta[IS_TENSOR]:
+        if len(operands) != 2 or not data or not self.node.meta[IS_TENSOR]:
             return
         function = BINARY[self.name]
         if len(data) == 2:

@@ -58,6 +58,10 @@ def folded(function, **layers):
     ("function", "expected"),
     [
         (lambda x, m: F.relu6(m.conv(x)), [nn.Conv2d, nn.ReLU6]),
+        (lambda x, m: torch.relu(input=m.conv(input=x)), [nn.Conv2d, nn.ReLU]),
+        (lambda x, m: torch.add(x, m.conv(x), alpha=2), [nn.Conv2d, operator.add]),
+        (lambda x, m: m.conv(x).sub(other=x, alpha=0.5), [nn.Conv2d, Scale, operator.sub]),
+        (lambda x, m: torch.sub(m.conv(x), 1.0, alpha=3), [nn.Conv2d]),
         (lambda x, m: m.conv(x).clamp(0, 6), [nn.Conv2d, nn.ReLU6]),
         (lambda x, m: m.conv(x).clamp(min=0), [nn.Conv2d, nn.ReLU]),
         (lambda x, m: F.hardtanh(x, 0.0, 1.0), [UnitClamp]),
