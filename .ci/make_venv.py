@@ -34,7 +34,7 @@ def main(words: list[str]) -> None:
         )
     if words == ["--key"]:
         print(key())
-    elif len(words) == 1:
+    elif len(words) == 1 and not words[0].startswith("-"):
         make(Path(words[0]).resolve())
     else:
         fail("usage: make_venv.py VENV | --key")

@@ -23,11 +23,12 @@ from edgecnn.cli.options import (
     std_option,
     teacher_option,
 )
-from edgecnn.errors import UsageError
+from edgecnn.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from edgecnn.train.start import Start
 
+AUTO = "auto"  # of --precision
 DISTILLATION = 0.5
 
 
@@ -64,7 +65,7 @@ DISTILLATION = 0.5
 @click.option("--shift", type=click.IntRange(0), default=4, show_default=True, help="Random shift in pixels.")
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
 @click.option("--cutout", type=click.IntRange(0), default=0, show_default=True, help="Side of the hidden square.")
-@click.option("--precision", default="auto", show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
+@click.option("--precision", default=AUTO, show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model first: faster or slower, as the CPU is.")
 @click.option("--validation", type=float, default=0.0, show_default=True, help="Fraction held out; test is not used.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -110,7 +111,7 @@ def command(
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
     from edgecnn.train.distill import load_teacher
-    from edgecnn.train.recipe import suited
+    from edgecnn.train.recipe import PRECISIONS, suited
 
     models.check(model)
     normalization = normalization_from(mean, std)
@@ -126,7 +127,9 @@ def command(
         raise UsageError("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
     if settings["views"] and teacher is None:
         raise UsageError("--views is for a teacher's answers; give --teacher FILE, the weights of one")
-    if precision == "auto":
+    if precision not in (AUTO, *PRECISIONS):
+        raise UnknownNameError("precision", precision, (AUTO, *PRECISIONS))
+    if precision == AUTO:
         precision = "bfloat16" if choose_device(device).type == "cuda" else "float32"
     # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.
     given = {name: value for name, value in settings.items() if value is not None}
@@ -170,13 +173,18 @@ def command(
 
 
 def start_from(model: str, weights: Path) -> Start:
-    """What --weights says: those that ship for a data set of that name, else a file. Raises BadFileError."""
+    """What --weights says: those that ship for a data set of that name, else a file.
+
+    Raises BadFileError for a file that is none, UnknownNameError for a name that means nothing.
+    """
     from edgecnn import checkpoint
     from edgecnn.data import registry
     from edgecnn.export.source import shipped_weights
     from edgecnn.train.start import Start
 
     named = str(weights) in registry.names()
+    if not named and not weights.suffix and not weights.exists():
+        raise UnknownNameError("weights", str(weights), [*registry.names(), "FILE.safetensors"])
     return Start(*(shipped_weights(model, str(weights)) if named else checkpoint.load_model(weights, model)))
 
 
