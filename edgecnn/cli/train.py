@@ -184,7 +184,8 @@ def start_from(model: str, weights: Path) -> Start:
 
     named = str(weights) in registry.names()
     if not named and not weights.suffix and not weights.exists():
-        raise UnknownNameError("weights", str(weights), [*registry.names(), "FILE.safetensors"])
+        there = [header.dataset for _, header in checkpoint.all_shipped(model)]
+        raise UnknownNameError("weights", str(weights), [*there, "FILE.safetensors"])
     return Start(*(shipped_weights(model, str(weights)) if named else checkpoint.load_model(weights, model)))
 
 
