@@ -32,13 +32,19 @@ class UsageError(EdgeCNNError):
 
 
 class UnknownNameError(UsageError):
-    """A name is not in the set of valid names."""
+    """A name is not in the set of valid names, of which the message lists the nearest if there are very many."""
+
+    most = 40  # that are listed
 
     def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
         known = sorted(valid)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        super().__init__(f"unknown {kind} '{name}'{hint} (valid: {', '.join(known)})")
+        listed = ", ".join(known)
+        if len(known) > self.most:
+            nearest = difflib.get_close_matches(name, known, n=12, cutoff=0)
+            listed = f"{', '.join(nearest)} and {len(known) - len(nearest)} more"
+        super().__init__(f"unknown {kind} '{name}'{hint} (valid: {listed})")
         self.name = name
         self.valid = known
 

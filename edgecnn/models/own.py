@@ -76,7 +76,7 @@ def check(spec: Spec) -> None:
     if spec.in_library:
         known = _known(spec.where)
         if spec.name not in known and not (spec.where == "timm" and spec.name.partition(".")[0] in known):
-            raise UnknownNameError(f"{spec.where} model", spec.name, _near(spec.name, known))
+            raise UnknownNameError(f"{spec.where} model", spec.name, known)
     elif spec.is_file and not Path(spec.where).is_file():
         raise BadFileError(f"there is no file {spec.where} to take the model '{spec.name}' from; check the path")
 
@@ -141,15 +141,6 @@ def _known(library: str) -> frozenset[str]:
     if library == "torchvision":
         return frozenset(module.models.list_models(module=module.models))
     return frozenset(module.list_models())
-
-
-def _near(name: str, known: frozenset[str]) -> list[str]:
-    """Those that start like ``name``, as timm has a thousand: a message is one line. All where none does."""
-    for length in range(len(name), 2, -1):
-        found = [each for each in known if each.startswith(name[:length])]
-        if found:
-            return sorted(found, key=lambda each: (len(each), each))[:12]
-    return sorted(known)[:12]
 
 
 def _torchvision(name: str, arguments: ModelArguments) -> nn.Module:

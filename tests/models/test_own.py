@@ -119,6 +119,7 @@ def test_images_that_the_model_cannot_take_are_named(file):
         ("nets.py:", UsageError, "names only half"),
         (":Net", UsageError, "names only half"),
         ("torchvision:resnet81", UnknownNameError, "unknown torchvision model 'resnet81'; did you mean 'resnet18'"),
+        ("timm:resnett18", UnknownNameError, r"did you mean 'resnet18'\? \(valid: resnet18, .* and [0-9]+ more\)"),
         ("torchvision:maskrcnn_resnet50_fpn", UnknownNameError, "unknown torchvision model"),
         ("resnet18", UnknownNameError, "torchvision:NAME"),
     ],
