@@ -76,6 +76,8 @@ class TrainRecipe:
         for name, (good, allowed) in checks.items():
             if not good:
                 raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}, but must be {allowed}")
+        if self.augmentation.cutmix and not self.distillation:
+            raise UsageError("cutmix makes images that no label tells of: only a teacher can; give one, or no cutmix")
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values, as a weights file records them."""
@@ -94,10 +96,10 @@ def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:
     """What a training that goes on from weights takes over from their ``settings``, as a weights file records them.
 
     Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
-    ``mirrorable``. What is ``GONE`` is left out, whatever it was.
+    ``mirrorable``. What is ``GONE`` is left out, whatever it was, and cutmix, which was for a teacher of that training.
     """
     known = settings.get("augmentation", {"flip": mirrorable})
-    augmentation = {name: value for name, value in known.items() if name not in GONE["augmentation"]}
+    augmentation = {name: value for name, value in known.items() if name not in (*GONE["augmentation"], "cutmix")}
     return {"augmentation": Augmentation(**augmentation), "label_smoothing": settings.get("label_smoothing", 0.0)}
 
 
