@@ -62,6 +62,7 @@ DISTILLATION = 0.5
     help="Copies of the images to keep the teacher's answers to.",
 )
 @click.option("--average", type=float, default=0.998, show_default=True, help="Decay of the averaged weights.")
+@click.option("--dropout", type=float, help="Probability in dropout layers. Default: as the model is made.")
 @click.option("--shift", type=click.IntRange(0), default=4, show_default=True, help="Random shift in pixels.")
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
 @click.option("--cutout", type=click.IntRange(0), default=0, show_default=True, help="Side of the hidden square.")

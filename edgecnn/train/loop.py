@@ -99,15 +99,19 @@ def train(
         model, arguments, data.name, data.classes, settings, command=command, normalization=own,
         teacher=dict(origin or {}),
     )  # fmt: skip
-    if start is None:
-        task = Task(header, lambda: models.create(model, arguments, own), teacher=teacher)
-    else:
+    if start is not None:
         header = replace(
             header, recipe=settings | {"weights": digest(start.network)}, normalization=start.header.normalization,
             widths=start.widths(data), start=start.header.origin,
         )  # fmt: skip
-        task = Task(header, lambda: start.build(data), teacher=teacher)
-    return run(task, data, recipe, out, device=device, resume=resume, force=force)
+
+    def build() -> nn.Module:
+        network = models.create(model, arguments, own) if start is None else start.build(data)
+        if recipe.dropout is not None and not _dropouts(network):
+            raise UsageError(f"dropout is {recipe.dropout}, but '{model}' has no layer for it; leave that setting out")
+        return network
+
+    return run(Task(header, build, teacher=teacher), data, recipe, out, device=device, resume=resume, force=force)
 
 
 def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: str, resume: bool, force: bool) -> Header:
@@ -125,6 +129,9 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
 
         torch.manual_seed(recipe.seed)
         live = task.build().to(place)
+        if recipe.dropout is not None:
+            for layer in _dropouts(live):
+                layer.p = recipe.dropout
         if not models.is_own(header.model):  # others' models may count on the usual order
             live = live.to(memory_format=torch.channels_last)
         state = State.start(live, recipe)
@@ -170,6 +177,10 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
                 folder.save_weights(done, result)
             processes.wait()
     return done
+
+
+def _dropouts(model: nn.Module) -> list[nn.Dropout | nn.Dropout2d]:
+    return [module for module in model.modules() if isinstance(module, nn.Dropout | nn.Dropout2d)]
 
 
 def _teacher(task: Task, recipe: TrainRecipe, place: torch.device) -> nn.Module | None:

@@ -31,7 +31,8 @@ class TrainRecipe:
     ``batch_size`` counts the images of a step over all processes. ``learning_rate`` is the peak, reached after
     ``warmup_epochs``. ``average`` is the decay of the exponential moving average of the weights, which is what is kept.
     ``distillation`` is the share of the loss that comes from a teacher; with ``views`` it is asked about as many
-    augmented copies of all images, which come back in turn, and with 0 about every batch. ``precision`` is 'float32' or
+    augmented copies of all images, which come back in turn, and with 0 about every batch. ``dropout`` is the
+    probability in the model's dropout layers, None for the one they are made with. ``precision`` is 'float32' or
     'bfloat16' (autocast). ``validation`` is the fraction of the training images held out; the test images are then not
     touched.
     Raises UnknownNameError or UsageError, naming the setting, for a value that makes no training.
@@ -48,6 +49,7 @@ class TrainRecipe:
     views: int = 0
     warmup_epochs: float = 2.0
     average: float = 0.998
+    dropout: float | None = None
     augmentation: Augmentation = Augmentation()
     precision: str = "float32"
     compile: bool = False
@@ -70,6 +72,7 @@ class TrainRecipe:
             "views": (self.views >= 0, "0 or more"),
             "warmup_epochs": (0 <= self.warmup_epochs < math.inf, "0 or more"),
             "average": (0 <= self.average < 1, "a decay: 0 or more, below 1"),
+            "dropout": (self.dropout is None or 0 <= self.dropout < 1, "a probability: 0 or more, below 1"),
             "validation": (0 <= self.validation < 1, "a fraction of the training images: 0 or more, below 1"),
             "seed": (0 <= self.seed < 2**63, "0 or more, below 2^63"),
         }
@@ -95,12 +98,16 @@ def suited(optimizer: str) -> dict[str, Any]:
 def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:
     """What a training that goes on from weights takes over from their ``settings``, as a weights file records them.
 
-    Images are augmented and labels smoothed as they were; where nobody knows, images are mirrored if they are
-    ``mirrorable``. What is ``GONE`` is left out, whatever it was, and cutmix, which was for a teacher of that training.
+    Images are augmented, labels smoothed and values dropped as they were; where nobody knows, images are mirrored if
+    they are ``mirrorable``. What is ``GONE`` is left out, whatever it was, and cutmix, which was for a teacher of that
+    training.
     """
     known = settings.get("augmentation", {"flip": mirrorable})
     augmentation = {name: value for name, value in known.items() if name not in (*GONE["augmentation"], "cutmix")}
-    return {"augmentation": Augmentation(**augmentation), "label_smoothing": settings.get("label_smoothing", 0.0)}
+    return {
+        "augmentation": Augmentation(**augmentation), "label_smoothing": settings.get("label_smoothing", 0.0),
+        "dropout": settings.get("dropout"),
+    }  # fmt: skip
 
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,13 @@ def ranges(tensors: dict[str, Tensor]) -> dict[str, float]:
     return {name: float(value) for name, value in tensors.items() if name.endswith((".low", ".high"))}
 
 
+def test_values_are_dropped_as_in_the_float_training(run: Path, tmp_path: Path) -> None:
+    _, header = floats()
+    settings = qat.settings(replace(header, recipe=header.recipe | {"dropout": 0.0}), epochs=4, batch_size=32)
+    trained(tmp_path, settings)
+    assert not small.same(small.tensors(run), small.tensors(tmp_path)), "whose model drops"
+
+
 def test_images_are_augmented_and_labels_smoothed_as_in_the_float_training() -> None:
     settings = qat.settings(floats()[1], epochs=7)
     assert settings.augmentation == Augmentation(shift=1, flip=False, cutout=3)

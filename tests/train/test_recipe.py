@@ -71,7 +71,7 @@ def test_what_is_gone_counts_as_what_recordings_say_of_it_and_else_as_none_of_it
 
 def test_a_training_that_goes_on_augments_as_before_and_leaves_out_what_is_gone() -> None:
     taken = as_before(recorded(operations=2, mixup=0.2), mirrorable=True)
-    assert taken == {"augmentation": Augmentation(shift=1, flip=False), "label_smoothing": 0.3}
+    assert taken == {"augmentation": Augmentation(shift=1, flip=False), "label_smoothing": 0.3, "dropout": None}
     assert TrainRecipe(**taken).augmentation.shift == 1
 
 
@@ -87,7 +87,8 @@ def test_mixed_images_are_for_a_teacher_and_a_training_that_goes_on_has_none() -
 def test_where_nobody_knows_how_images_were_augmented_the_data_set_says_whether_they_are_mirrored(
     mirrorable: bool,
 ) -> None:
-    assert as_before({}, mirrorable) == {"augmentation": Augmentation(flip=mirrorable), "label_smoothing": 0.0}
+    taken = {"augmentation": Augmentation(flip=mirrorable), "label_smoothing": 0.0, "dropout": None}
+    assert as_before({}, mirrorable) == taken
 
 
 @pytest.mark.parametrize(

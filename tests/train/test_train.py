@@ -116,6 +116,15 @@ def test_the_seed_alone_decides(tmp_path: Path) -> None:
     assert not small.same(small.tensors(tmp_path / "one"), small.tensors(tmp_path / "three"))
 
 
+def test_dropout_is_the_models_own_or_what_is_asked_for(tmp_path: Path) -> None:
+    for name, dropout in (("own", None), ("same", 0.3), ("none", 0.0)):
+        train("depthwise", small.dataset(), replace(QUICK, epochs=1, dropout=dropout), tmp_path / name)
+    assert small.same(small.tensors(tmp_path / "own"), small.tensors(tmp_path / "same"))
+    assert not small.same(small.tensors(tmp_path / "own"), small.tensors(tmp_path / "none"))
+    with pytest.raises(UsageError, match="dropout is 0.0, but 'resnet8' has no layer for it; leave that setting out"):
+        train("resnet8", small.dataset(), replace(QUICK, dropout=0.0), tmp_path / "refused")
+
+
 def test_without_validation_the_test_images_are_scored_once_at_the_end(tmp_path: Path) -> None:
     data = small.dataset()
     test = Watched(small.split(30, seed=2))
