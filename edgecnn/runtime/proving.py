@@ -77,6 +77,11 @@ def run_child(path: Path, artifact: Artifact, image: Image) -> None:
         raise BadFileError(answer["error"])
 
 
+def memory_of(format: str) -> int:
+    """How many bytes of data a file of this format may need to be loaded and run."""
+    return MEMORY.get(format, MEMORY_OF_OTHERS)
+
+
 def main() -> None:
     """The child: reads a request from standard input, answers on standard output."""
     request = json.load(sys.stdin)
@@ -84,7 +89,7 @@ def main() -> None:
     image: Image = decode(Image, request["image"])
     answer = os.dup(1)
     os.dup2(2, 1)  # what an engine prints is no answer
-    memory = MEMORY.get(artifact.format, MEMORY_OF_OTHERS)
+    memory = memory_of(artifact.format)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.write(answer, (json.dumps({"error": try_out(Path(request["path"]), artifact, image)}) + "\n").encode())
@@ -105,7 +110,7 @@ def try_out(path: Path, artifact: Artifact, image: Image) -> str | None:
     except EdgeCNNError as error:
         return str(error)
     except MemoryError:
-        return f"{path} wants more memory than the {MEMORY.get(artifact.format, MEMORY_OF_OTHERS) >> 20} MiB allowed"
+        return f"{path} wants more memory than the {memory_of(artifact.format) >> 20} MiB allowed"
     return None
 
 

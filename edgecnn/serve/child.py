@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgecnn.runtime.runner import Runner
 
 HEADER = struct.Struct(">II")
-MEMORY = 3 << 28  # bytes of data: a TFLite file is proven with 512 MiB, and a picture of 8K takes 200 MiB
+PICTURE = 1 << 28  # bytes of data, beside those of the file: a picture of 8K takes 200 MiB
 
 
 def main() -> None:
@@ -52,6 +52,7 @@ def serve(requests: BinaryIO, say: Any) -> None:
     from edgecnn.errors import EdgeCNNError
     from edgecnn.runtime.bundle import find_artifact
     from edgecnn.runtime.picture import quiet
+    from edgecnn.runtime.proving import memory_of
 
     first = json.loads(requests.readline())
     path = Path(first["bundle"])
@@ -62,8 +63,8 @@ def serve(requests: BinaryIO, say: Any) -> None:
     except EdgeCNNError as error:
         say({"error": str(error)})
         return
-    if artifact.format == "tflite":
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    memory = memory_of(artifact.format) + PICTURE
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     say({"card": card(bundle, artifact, runner)})
     with runner:
         while head := requests.read(HEADER.size):

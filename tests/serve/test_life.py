@@ -114,6 +114,14 @@ def test_the_worker_leaves_the_signals_to_the_server(current: Path) -> None:
         assert served.worker == worker
 
 
+def test_a_picture_can_take_no_more_memory_than_the_file_was_proven_with_and_its_own(current: Path) -> None:
+    with serving(current) as served:
+        assert served.classify()[0] == 200
+        limits = Path(f"/proc/{served.worker}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max data size")]
+    assert line.split()[3:5] == [str((512 + 256) << 20)] * 2
+
+
 def test_a_worker_does_not_outlive_a_server_that_was_killed(current: Path) -> None:
     with serving(current) as served:
         worker = os.pidfd_open(served.worker)
