@@ -55,8 +55,8 @@ def _besides(recipe: Mapping[str, Any]) -> str:
     """What else a run has of which the table has no column."""
     settings = {
         "teacher": recipe["distillation"], "views": recipe["views"], "mixup": recipe["mixing"]["mixup"],
-        "cutout": recipe["augmentation"]["cutout"], "cutmix": recipe["augmentation"]["cutmix"],
-        "dropout": recipe["dropout"], "weight decay": recipe["weight_decay"],
+        "cutout": recipe["augmentation"]["cutout"], "dropout": recipe["dropout"],
+        "weight decay": recipe["weight_decay"],
     }  # fmt: skip
     usual = {"dropout": None, "weight decay": OPTIMIZERS[recipe["optimizer"]]["weight_decay"]}
     return ", ".join(f"{name} {value:g}" for name, value in settings.items() if value != usual.get(name, 0))

@@ -66,10 +66,6 @@ DISTILLATION = 0.5
 @click.option("--shift", type=click.IntRange(0), default=4, show_default=True, help="Random shift in pixels.")
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
 @click.option("--cutout", type=click.IntRange(0), default=0, show_default=True, help="Side of the hidden square.")
-@click.option(
-    "--cutmix", type=float, default=0.0, show_default=True,
-    help="Probability of a box from another image; with --teacher, who says what that shows.",
-)  # fmt: skip
 @click.option("--precision", default=AUTO, show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model first: faster or slower, as the CPU is.")
 @click.option("--validation", type=float, default=0.0, show_default=True, help="Fraction held out; test is not used.")
@@ -96,7 +92,6 @@ def command(
     flip: bool | None,
     shift: int,
     cutout: int,
-    cutmix: float,
     precision: str,
     compiled: bool,
     device: str,
@@ -140,7 +135,7 @@ def command(
     # The settings are checked before the data is read, which may take a download; mirroring is the data set's to say.
     given = {name: value for name, value in settings.items() if value is not None}
     recipe = TrainRecipe(
-        augmentation=Augmentation(shift, flip is not False, cutout, cutmix), precision=precision, compile=compiled,
+        augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled,
         distillation=distillation, **suited(settings["optimizer"]) | given,
     )  # fmt: skip
     dataset = registry.load(data, image=image, on_broken=on_broken)

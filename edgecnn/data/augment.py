@@ -15,29 +15,24 @@ from torch import Generator, Tensor
 from edgecnn.errors import UsageError
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET
 
-FINE = 1 << 20  # shares are drawn as so many parts of a whole
 GREY = INPUT_OFFSET  # what padding and cutout fill with: exactly zero after normalization
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training batch, in this order: shift, flip, cut out, mix.
+    """What is done to a training batch, in this order: shift, flip, cut out.
 
     ``shift``: images move by up to this many pixels each way (a crop after padding). ``flip``: mirrored left to
     right, each with probability 1/2. ``cutout``: side of a grey square at a random centre, in pixels, 0 for none.
-    ``cutmix``: probability of a box from another image, which takes half of the image at most.
     """
 
     shift: int = 4
     flip: bool = True
     cutout: int = 0
-    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         if self.shift < 0 or self.cutout < 0:
             raise UsageError(f"{self}: shift and cutout (pixels) cannot be negative")
-        if not 0 <= self.cutmix <= 1:
-            raise UsageError(f"cutmix is {self.cutmix}, but must be a probability: 0 to 1")
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Augment uint8 [n, height, width, channels]; the same generator state gives the same images."""
@@ -47,8 +42,6 @@ class Augmentation:
             images = flip(images, generator)
         if self.cutout:
             images = cutout(images, self.cutout, generator)
-        if self.cutmix:
-            images = cutmix(images, self.cutmix, generator)
         return images
 
 
@@ -84,33 +77,14 @@ def flip(images: Tensor, generator: Generator) -> Tensor:
 
 def cutout(images: Tensor, side: int, generator: Generator) -> Tensor:
     """Grey out a square of ``side`` pixels around a random centre, clipped at the border (DeVries & Taylor 2017)."""
-    sides = torch.full((len(images),), side, device=images.device)
-    return images.masked_fill(_boxes(images, sides, sides, generator)[..., None], GREY)
-
-
-def cutmix(images: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Each image, with ``probability``, gets a box of another at the same place (Yun et al. 2019).
-
-    The box has the form of the image, a share of its area drawn from 0 to 1/2 and a random centre, and is clipped at
-    the border: what is most of an image stays most of it.
-    """
     count, height, width, _ = images.shape
-    other = torch.randperm(count, generator=generator, device=generator.device).to(images.device)
-    chosen = draw(count, FINE, images, generator) < probability * FINE
-    side = torch.where(chosen, (draw(count, FINE, images, generator) / (2 * FINE)).sqrt(), 0.0)
-    boxes = _boxes(images, (side * height).round().long(), (side * width).round().long(), generator)
-    return torch.where(boxes[..., None], images.index_select(0, other), images)
-
-
-def _boxes(images: Tensor, heights: Tensor, widths: Tensor, generator: Generator) -> Tensor:
-    """bool [n, height, width]: True in a box for each image, around a random pixel and clipped at the border."""
-    count, height, width, _ = images.shape
-    inside = []
-    for length, side in ((height, heights), (width, widths)):
-        start = (draw(count, length, images, generator) - side // 2)[:, None]
-        place = torch.arange(length, device=images.device)
-        inside.append((place >= start) & (place < start + side[:, None]))
-    return inside[0][:, :, None] & inside[1][:, None, :]
+    top = draw(count, height, images, generator) - side // 2
+    left = draw(count, width, images, generator) - side // 2
+    y = torch.arange(height, device=images.device)
+    x = torch.arange(width, device=images.device)
+    hidden_y = (y >= top[:, None]) & (y < top[:, None] + side)
+    hidden_x = (x >= left[:, None]) & (x < left[:, None] + side)
+    return images.masked_fill(hidden_y[:, :, None, None] & hidden_x[:, None, :, None], GREY)
 
 
 def to_input(images: Tensor) -> Tensor:

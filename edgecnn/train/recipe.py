@@ -21,7 +21,9 @@ PRECISIONS = ("float32", "bfloat16")
 
 # Settings that brought nothing (benchmarks/ablations/recipe.py) and were taken out, at what stood for none of them:
 # trainings recorded them, and those that went without are still gone on from.
-GONE: dict[str, dict[str, float]] = {"augmentation": {"operations": 0}, "mixing": {"mixup": 0.0, "cutmix": 0.0}}
+GONE: dict[str, dict[str, float]] = {
+    "augmentation": {"operations": 0, "cutmix": 0.0}, "mixing": {"mixup": 0.0, "cutmix": 0.0},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,6 @@ class TrainRecipe:
         for name, (good, allowed) in checks.items():
             if not good:
                 raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}, but must be {allowed}")
-        if self.augmentation.cutmix and not self.distillation:
-            raise UsageError("cutmix makes images that no label tells of: only a teacher can; give one, or no cutmix")
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values, as a weights file records them."""
@@ -99,11 +99,10 @@ def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:
     """What a training that goes on from weights takes over from their ``settings``, as a weights file records them.
 
     Images are augmented, labels smoothed and values dropped as they were; where nobody knows, images are mirrored if
-    they are ``mirrorable``. What is ``GONE`` is left out, whatever it was, and cutmix, which was for a teacher of that
-    training.
+    they are ``mirrorable``. What is ``GONE`` is left out, whatever it was.
     """
     known = settings.get("augmentation", {"flip": mirrorable})
-    augmentation = {name: value for name, value in known.items() if name not in (*GONE["augmentation"], "cutmix")}
+    augmentation = {name: value for name, value in known.items() if name not in GONE["augmentation"]}
     return {
         "augmentation": Augmentation(**augmentation), "label_smoothing": settings.get("label_smoothing", 0.0),
         "dropout": settings.get("dropout"),

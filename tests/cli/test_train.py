@@ -124,7 +124,6 @@ def test_auto_says_which_data_it_took_and_records_it(
         (["--average", "1"], "average is 1.0, but must be a decay: 0 or more, below 1"),
         (["--shift", "-1"], "'--shift': -1 is not in the range x>=0."),
         (["--dropout", "1"], "dropout is 1.0, but must be a probability: 0 or more, below 1"),
-        (["--cutmix", "0.5"], "cutmix makes images that no label tells of: only a teacher can; give one, or no cutmix"),
         (["--validation", "1"], "validation is 1.0, but must be a fraction of the training images"),
         (["--seed", "-1"], "seed is -1, but must be 0 or more"),
         (["--resume"], "nothing to resume: "),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from edgecnn.data.augment import GREY, Augmentation, cutmix, cutout, flip, shift, to_input
+from edgecnn.data.augment import GREY, Augmentation, cutout, flip, shift, to_input
 from edgecnn.errors import UsageError
 from edgecnn.runtime.preprocess import normalize
 
@@ -87,34 +87,16 @@ def test_cutout_greys_a_square_clipped_at_the_border_and_nothing_else(side: int,
     assert max(sizes) == (full, full)
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_cutmix_puts_a_box_of_one_other_image_into_some_and_leaves_most_of_each(probability: float) -> None:
-    images = torch.arange(240, dtype=torch.uint8)[:, None, None, None].expand(240, 9, 12, 1)  # each of one colour
-    result = cutmix(images, probability, seeded())[..., 0].numpy()
-    areas = []
-    for own, after in enumerate(result):
-        others = np.unique(after[after != own])
-        assert len(others) <= 1
-        rows, columns = (np.flatnonzero((after != own).any(axis)) for axis in (1, 0))
-        areas.append(len(rows) * len(columns))
-        assert (after != own).sum() == areas[-1], "one rectangle"
-    assert max(areas) <= 6 * 8, "the root of a half of 9 and of 12, rounded"
-    boxes = np.mean(np.array(areas) > 0)
-    assert 0.85 * probability <= boxes <= min(1.2 * probability, 1)
-    assert probability < 1 or len(set(areas)) > 20, "of many sizes"
-
-
 @pytest.mark.parametrize(
     "augment",
     [
         lambda images, generator: shift(images, 4, generator),
         flip,
         lambda images, generator: cutout(images, 3, generator),
-        lambda images, generator: cutmix(images, 0.5, generator),
-        Augmentation(shift=2, flip=True, cutout=2, cutmix=0.5),
+        Augmentation(shift=2, flip=True, cutout=2),
         Augmentation(shift=0, flip=False, cutout=0),
     ],
-    ids=["shift", "flip", "cutout", "cutmix", "all", "nothing"],
+    ids=["shift", "flip", "cutout", "all", "nothing"],
 )
 def test_uint8_in_and_out_the_input_untouched_and_the_generator_alone_decides(
     augment: Callable[[Tensor, Generator], Tensor],
@@ -131,10 +113,10 @@ def test_uint8_in_and_out_the_input_untouched_and_the_generator_alone_decides(
         assert not augment(images, seeded(6)).equal(first)
 
 
-def test_order_is_shift_then_flip_then_cutout_then_cutmix() -> None:
+def test_order_is_shift_then_flip_then_cutout() -> None:
     images, generator = batch((64, 6, 6, 3)), seeded(7)
-    expected = cutmix(cutout(flip(shift(images, 2, generator), generator), 3, generator), 0.5, generator)
-    assert Augmentation(shift=2, flip=True, cutout=3, cutmix=0.5)(images, seeded(7)).equal(expected)
+    expected = cutout(flip(shift(images, 2, generator), generator), 3, generator)
+    assert Augmentation(shift=2, flip=True, cutout=3)(images, seeded(7)).equal(expected)
 
 
 def test_the_numbers_drawn_stay_those_that_recorded_commands_drew() -> None:
@@ -148,12 +130,6 @@ def test_the_numbers_drawn_stay_those_that_recorded_commands_drew() -> None:
 def test_pixels_cannot_be_negative(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="cannot be negative"):
         Augmentation(**settings)
-
-
-@pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
-def test_a_probability_is_one(probability: float) -> None:
-    with pytest.raises(UsageError, match="cutmix is .*, but must be a probability: 0 to 1"):
-        Augmentation(cutmix=probability)
 
 
 def test_the_input_convention_is_exact_for_every_pixel_value() -> None:

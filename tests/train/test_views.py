@@ -72,12 +72,7 @@ def test_the_teacher_is_asked_once_for_each_view_and_not_by_the_next_pupil(tmp_p
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"augmentation": Augmentation(shift=2)},
-        {"augmentation": Augmentation(shift=1, cutmix=0.5)},
-        {"seed": 1},
-        {"validation": 0.2},
-    ],
+    [{"augmentation": Augmentation(shift=2)}, {"seed": 1}, {"validation": 0.2}],
     ids=lambda change: next(iter(change)),
 )
 def test_answers_to_other_images_are_asked_for(change: dict[str, object], tmp_path: Path) -> None:
