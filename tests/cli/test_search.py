@@ -106,17 +106,6 @@ def test_the_front_of_a_search_is_a_document_and_a_page(
     assert sorted(os.listdir(out)) == [".journal.log.lock", verb.PAGE, verb.JOURNAL]
 
 
-@pytest.mark.usefixtures("small_space", "sketched")
-def test_a_search_whose_bounds_let_nothing_through_has_failed(
-    tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*words, "--trials", "2", "--max-bytes", "1", "--out", str(tmp_path / "out"), "--json"]) == 1
-    out, err = capfd.readouterr()
-    assert json.loads(out)["front"] == []
-    said = "edgecnn: error: no design came to the end of its training: 2 of 2 trials: 2 over a bound; give wider bounds"
-    assert err.splitlines()[-1] == said
-
-
 @pytest.mark.usefixtures("small_space")
 def test_a_design_that_was_found_is_trained_pruned_and_quantized(
     tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -162,18 +151,23 @@ def test_a_search_that_goes_on_ends_as_one_that_was_never_stopped(
 
 
 @pytest.mark.usefixtures("small_space", "sketched")
-def test_what_is_above_a_bound_is_not_trained(
+def test_what_is_above_a_bound_is_not_trained_and_a_search_that_trains_nothing_has_failed(
     tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     for bound, most in (("macs", 1000), ("bytes", 10), ("latency", 0.0001)):
         out = tmp_path / bound
-        document, _ = done(capfd, *words, f"--max-{bound}", most, "--trials", 2, "--out", out)
+        bounded = [*words, f"--max-{bound}", str(most), "--trials", "2", "--out", str(out)]
+        assert main([*bounded, "--json"]) == 1
+        written, err = capfd.readouterr()
+        document = json.loads(written)
+        why = "no design came to the end of its training: 2 of 2 trials: 2 over a bound; give wider bounds"
+        assert err.splitlines()[-1] == f"edgecnn: error: {why}"
         assert document["trials"]["dear"] == 2
         assert document["front"] == []
         ends = [trial.user_attrs["why"] for trial in trials_in(out, words)]
         assert all(re.fullmatch(rf"{bound} [\d,.e+-]+ is more than {most:,.4g}", end) for end in ends), ends
         assert "No trial was trained to the end." in (out / verb.PAGE).read_text()
-        assert main([*words, f"--max-{bound}", str(most), "--trials", "2", "--out", str(out), "--resume"]) == 0
+        assert main([*bounded, "--resume"]) == 1
         printed = capfd.readouterr().out
         assert printed.startswith("No trial was trained to the end.\n\n2 of 2 trials: 2 over a bound; ")
 
