@@ -13,7 +13,7 @@ import hashlib
 import json
 import pickle
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 import edgecnn
 from edgecnn import models
-from edgecnn.errors import BadFileError, UsageError
+from edgecnn.errors import BadFileError, UnknownNameError, UsageError
 from edgecnn.models import ModelArguments, Normalization
 from edgecnn.models.widths import Widths, resize, widths_from_json
 from edgecnn.runtime.files import write_bytes
@@ -281,6 +281,13 @@ def annotate(path: Path, metrics: Mapping[str, float]) -> Header:
 def shipped_folder() -> Path:
     """Where the weights that come with edgecnn lie: DATASET/MODEL.safetensors, DATASET/MODEL.RECIPE.safetensors."""
     return Path(str(resources.files("edgecnn"))) / "weights"
+
+
+def check_known(kind: str, given: Path, names: Iterable[str]) -> None:
+    """Raise UnknownNameError if ``given`` is a plain word, but neither one of ``names`` nor a file that is there."""
+    names = list(names)
+    if given.name == str(given) not in names and not given.suffix and not given.exists():
+        raise UnknownNameError(kind, str(given), [*names, f"FILE{SUFFIX}"])
 
 
 def shipped(model: str, dataset: str, recipe: str = "") -> Path | None:

@@ -184,9 +184,8 @@ def start_from(model: str, weights: Path) -> Start:
     from edgecnn.train.start import Start
 
     named = str(weights) in registry.names()
-    if not named and not weights.suffix and not weights.exists():
-        there = [header.dataset for _, header in checkpoint.all_shipped(model)]
-        raise UnknownNameError("weights", str(weights), [*there, "FILE.safetensors"])
+    if not named:
+        checkpoint.check_known("weights", weights, (header.dataset for _, header in checkpoint.all_shipped(model)))
     return Start(*(shipped_weights(model, str(weights)) if named else checkpoint.load_model(weights, model)))
 
 

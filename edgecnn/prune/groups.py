@@ -100,10 +100,11 @@ class Channels:
             if len(indices) % channels:
                 return None
             for wanted, found, width in zip((into, out_of), (inputs, outputs), self._known[name], strict=True):
-                if wanted and max(indices) >= width:
+                if not wanted:
+                    continue
+                if max(indices) >= width:
                     return None  # these are no channels of it: something between turned some into pixels
-                if wanted:
-                    found[name] = len(indices) // channels
+                found[name] = len(indices) // channels
         made = [name for name in outputs if name not in inputs]
         taken = [name for name in inputs if name not in outputs]
         # What no layer makes are channels of the image; what no layer takes in are the logits.

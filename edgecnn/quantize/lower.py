@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,10 +54,15 @@ def _write_out(graph_module: fx.GraphModule) -> None:
             given = inspect.signature(graph_module.get_submodule(node.target).forward).bind(*node.args, **node.kwargs)
             node.args, node.kwargs = given.args, given.kwargs
         elif _name(node) in BINARY and "alpha" in node.kwargs:
-            operands = [*node.args, *(node.kwargs[name] for name in OPERANDS if name in node.kwargs)]
+            operands = _operands(node.args, node.kwargs)
             with graph.inserting_before(node):
                 operands[1] = graph.call_function(operator.mul, (operands[1], node.kwargs["alpha"]))
             node.args, node.kwargs = tuple(operands), {}
+
+
+def _operands(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """What a call of add, sub or mul computes with, whether it names them or not."""
+    return [*args, *(kwargs[name] for name in OPERANDS if name in kwargs)]
 
 
 def _record(graph_module: fx.GraphModule, arguments: ModelArguments, count: int) -> dict[fx.Node, Any]:
@@ -245,7 +250,7 @@ class _Lowering:
             self._becomes(torch.cat, (tuple(tensors), dim % self.values[self.node].ndim))
 
     def _binary(self) -> None:
-        operands = [*self.args, *(self.kwargs[name] for name in OPERANDS if name in self.kwargs)]
+        operands = _operands(self.args, self.kwargs)
         data = [each for each in operands if isinstance(each, fx.Node)]
         if len(operands) != 2 or not data or not self.node.meta[IS_TENSOR]:
             return

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from edgecnn import checkpoint, models
 from edgecnn.data.dataset import DataSet
-from edgecnn.errors import BadFileError, UnknownNameError
+from edgecnn.errors import BadFileError
 
 TEMPERATURE = 2.0
 
@@ -39,8 +39,7 @@ def load_teacher(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any
     UnknownNameError for a name that means none.
     """
     named = {name: path for name in models.names() if (path := checkpoint.shipped(name, data.name)) is not None}
-    if teacher.name == str(teacher) not in named and not teacher.suffix and not teacher.exists():
-        raise UnknownNameError("teacher", str(teacher), [*named, "FILE.safetensors"])
+    checkpoint.check_known("teacher", teacher, named)
     path = named.get(str(teacher), teacher)
     network, header = checkpoint.load_model(path)
     there = (*header.arguments.image_size, header.arguments.in_channels)
