@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def networks(folder: Path) -> list[Network]:
         for row in rows
         for size, time in [files[row.model, row.recipe]]
     ]
-    return with_best([*found, *PUBLISHED], [_pruned(row) for row in pruning.RESULTS.rows()])
+    return with_best([*found, *PUBLISHED], [each for row in pruning.RESULTS.rows() for each in _pruned(row)])
 
 
 def with_best(networks: list[Network], others: list[Network]) -> list[Network]:
@@ -93,9 +93,11 @@ def with_best(networks: list[Network], others: list[Network]) -> list[Network]:
     return [each for each, unbeaten in zip(found, best, strict=True) if unbeaten or each in networks]
 
 
-def _pruned(row: Mapping[str, Any]) -> Network:
+def _pruned(row: Mapping[str, Any]) -> Iterator[Network]:
     model, macs = row["model"], row["shares"]["macs"] * _macs(row["model"])
-    return Network(_shown(model), row["static_w8a8"], row["bytes"], macs, target=row["target"])
+    yield Network(_shown(model), row["static_w8a8"], row["bytes"], macs, target=row["target"])
+    if (name := STATIC_W4A8.name) in row:
+        yield Network(_shown(model), row[name], row[f"{name}_bytes"], macs, target=row["target"], recipe=name)
 
 
 def _shown(model: str) -> str:

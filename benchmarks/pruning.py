@@ -1,8 +1,9 @@
 """What pruning costs and saves: ``python -m benchmarks.pruning [--model NAME...] [--target TARGET...] [--measure]``.
 
 Shows the committed results, or makes them: prunes the shipped weights of every model to every target through the
-command line, as a user does, below ``--runs`` (what is there with the same teacher and epochs is not made again,
-interrupted runs go on), quantizes what is left by calibration, and scores the TFLite file on all CIFAR-10 test images.
+command line, as a user does, below ``--runs`` (what is there with the same teacher, epochs and rate is not made again,
+interrupted runs go on), quantizes what is left by calibration, with weights of 8 bits and of 4, and scores the TFLite
+files on all CIFAR-10 test images.
 ``--epochs`` are those of the last of three steps; the others have a tenth of them each. What is left learns from the
 unpruned network or, with ``--teacher``, mostly from a better one whose weights ship.
 """
@@ -23,6 +24,7 @@ from benchmarks.summary import RECORDED
 from edgecnn import checkpoint
 from edgecnn.errors import UsageError
 from edgecnn.prune.iterate import PLAN
+from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8
 from edgecnn.report.table import table
 from edgecnn.train import WEIGHTS
 
@@ -34,35 +36,39 @@ FINER = {("depthwise", "macs:0.3"): ("--multiple", "2")}
 TAUGHT = ("--distillation", "0.9", "--views", "24")
 HEADERS = (
     "model", "target", "teacher", "MACs", "parameters", "bytes", "latency", "float32", "pruned", "change, points",
-    "static_w8a8 before", "after", "change, points", "epochs", "training",
+    "static_w8a8 before", "after", "change, points", "static_w4a8", "epochs", "training",
 )  # fmt: skip
 
 
-def run(model: str, target: str, teacher: str | None, epochs: int, how: Sequence[str], folder: Path) -> Row:
+def run(
+    model: str, target: str, teacher: str | None, epochs: int, rate: float | None, how: Sequence[str], folder: Path
+) -> Row:  # fmt: skip
     """Prune, or go on with, one model below ``folder``, and quantize what is left; ``how`` are more training options.
 
-    Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
-    unpruned model's.
+    ``rate`` is the learning rate of all steps, None for the one that suits the optimizer. Accuracies are
+    shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the unpruned model's.
     """
     before = _accuracy_before(model)  # before minutes of training
-    place = folder / f"{model}-{target.replace(':', '')}-{teacher or 'itself'}-{epochs}"
+    faster = () if rate is None else ("--learning-rate", str(rate))
+    place = folder / "-".join((model, target.replace(":", ""), teacher or "itself", str(epochs), *faster[1:]))
     words = ["--model", model, "--data", "cifar10"]
-    asked = ["--target", target, "--out", str(place), "--epochs", str(epochs), *how, *FINER.get((model, target), ())]
+    asked = ["--target", target, "--out", str(place), "--epochs", str(epochs), *faster, *how]
+    asked += FINER.get((model, target), ())
     asked += [] if teacher is None else ["--teacher", teacher, *TAUGHT]
     asked += ["--resume"] if (place / PLAN).exists() else []
     document = _said(Path(f"{place}.json"), "prune", *words, *asked)
-    weights = ["--weights", str(place / WEIGHTS), "--format", "tflite", "--out", f"{place}-bundle"]
-    quantized = _said(Path(f"{place}-static_w8a8.json"), "quantize", *words, *weights)["quantized"]
+    w8a8, w4a8 = (_quantized(place, recipe.name, words) for recipe in (STATIC_W8A8, STATIC_W4A8))
     header, _ = checkpoint.load(place / WEIGHTS)
     pruning, training = header.recipe["pruning"], document["training"]
     return {
         "model": model, "target": target, "teacher": header.teacher.get("model", ""),
         "importance": pruning["importance"], "steps": pruning["steps"], "multiple": pruning["multiple"],
-        "epochs": training["epochs"], "images": quantized["images"],
+        "epochs": training["epochs"], "images": w8a8["images"],
         "shares": document["shares"], "met": document["met"],
         "float32": document["unpruned"]["accuracy"], "pruned": document["pruned"]["accuracy"],
-        "static_w8a8_before": before, "static_w8a8": quantized["accuracy"],
-        "bytes": quantized["bytes"], "seconds": training["seconds"], "device": training["device"],
+        "static_w8a8_before": before, "static_w8a8": w8a8["accuracy"], "bytes": w8a8["bytes"],
+        "static_w4a8": w4a8["accuracy"], "static_w4a8_bytes": w4a8["bytes"],
+        "seconds": training["seconds"], "device": training["device"],
         "widths": document["widths"], "command": header.command,
     }  # fmt: skip
 
@@ -74,6 +80,13 @@ def _accuracy_before(model: str) -> float:
     if RECORDED not in known:
         raise UsageError(f"the weights of '{model}' have no {RECORDED}; run: python -m benchmarks.summary --record")
     return float(known[RECORDED])
+
+
+def _quantized(place: Path, recipe: str, words: Sequence[str]) -> dict[str, Any]:
+    """What 'edgecnn quantize' says of the file it makes by ``recipe`` of the weights in ``place``."""
+    how = ["--weights", str(place / WEIGHTS), "--recipe", recipe, "--format", "tflite", "--out", f"{place}-{recipe}"]
+    found: dict[str, Any] = _said(Path(f"{place}-{recipe}.json"), "quantize", *words, *how)["quantized"]
+    return found
 
 
 def _said(report: Path, *words: str) -> dict[str, Any]:
@@ -98,9 +111,10 @@ def text(rows: Sequence[Row]) -> str:
             f"{100 * (row['pruned'] - row['float32']):+.2f}",
             f"{100 * row['static_w8a8_before']:.2f} %", f"{100 * row['static_w8a8']:.2f} %",
             f"{100 * (row['static_w8a8'] - row['static_w8a8_before']):+.2f}",
+            f"{100 * row['static_w4a8']:.2f} %" if "static_w4a8" in row else "-",
             str(row["epochs"]), f"{row['seconds'] / 60:.1f} min",
         ))  # fmt: skip
-    return table(HEADERS, cells, "lllrrrrrrrrrrrr")
+    return table(HEADERS, cells, "lllrrrrrrrrrrrrr")
 
 
 RESULTS = Results("pruning.json", ("model", "target"), text)
@@ -113,6 +127,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--model", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--target", nargs="+", default=list(TARGETS))
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--learning-rate", type=float, metavar="RATE", help="not the one that suits the optimizer")
     parser.add_argument("--precision", default="bfloat16", help="float32 is faster where the processor has no bfloat16")
     parser.add_argument("--eager", action="store_true", help="do not compile, which makes some processors slower")
     parser.add_argument("--teacher", metavar="NAME", help="a model whose weights ship")
@@ -121,7 +136,7 @@ def main(words: list[str] | None = None) -> int:
         how = ["--precision", options.precision]
         how += [] if options.eager else ["--compile"]
         for model, target in itertools.product(options.model, options.target):
-            yield run(model, target, options.teacher, options.epochs, how, options.runs)
+            yield run(model, target, options.teacher, options.epochs, options.learning_rate, how, options.runs)
 
     return RESULTS.main(parser, rows, words)
 

@@ -7,17 +7,19 @@ from typing import Any
 from benchmarks.pruning import text
 
 
-def row(met: bool, teacher: str = "") -> dict[str, Any]:
+def row(met: bool, teacher: str = "", **more: float) -> dict[str, Any]:
     shares = {"macs": 0.4987, "parameters": 0.41, "bytes": 0.55, "latency_us": 0.6251}
     return {
         "model": "a", "target": "macs:0.5", "met": met, "teacher": teacher, "shares": shares,
         "float32": 0.75, "pruned": 0.745, "static_w8a8_before": 0.748, "static_w8a8": 0.7425,
-        "epochs": 60, "seconds": 630.0,
+        "epochs": 60, "seconds": 630.0, **more,
     }  # fmt: skip
 
 
 def test_a_run_is_one_line_with_shares_and_changes_in_points() -> None:
-    met, missed = (" ".join(line.split()) for line in text([row(True), row(False, "edge_l")]).splitlines()[2:])
-    figures = "0.499 0.410 0.550 0.625 75.00 % 74.50 % -0.50 74.80 % 74.25 % -0.55 60 10.5 min"
-    assert met == f"a macs:0.5 itself {figures}"
-    assert missed == f"a macs:0.5 (missed) edge_l {figures}"
+    met, missed = (
+        " ".join(line.split()) for line in text([row(True), row(False, "edge_l", static_w4a8=0.7)]).splitlines()[2:]
+    )
+    figures = "0.499 0.410 0.550 0.625 75.00 % 74.50 % -0.50 74.80 % 74.25 % -0.55"
+    assert met == f"a macs:0.5 itself {figures} - 60 10.5 min"
+    assert missed == f"a macs:0.5 (missed) edge_l {figures} 70.00 % 60 10.5 min"
