@@ -60,7 +60,7 @@ def measure(
     ``sqnr`` is of the logits, in dB, ``agreement`` the share of images in the same class as by the float model.
     """
     dataset = registry.load(data)
-    source = Source(*find_weights(model, dataset), dataset, CALIBRATION_IMAGES)
+    source = Source(*find_weights(model, dataset.name), dataset, CALIBRATION_IMAGES)
     source = replace(source, model=rescaled(source.model, spread))
     batches = [to_input(torch.from_numpy(batch)) for batch in source.calibration_batches()]
     split = sample(dataset.train, images, SEED)

@@ -43,7 +43,7 @@ def measure(model: str, data: str, images: int = HELD_OUT) -> list[Row]:
     as by the float model.
     """
     dataset = registry.load(data)
-    source = Source(*find_weights(model, dataset), dataset, CALIBRATION_IMAGES)
+    source = Source(*find_weights(model, dataset.name), dataset, CALIBRATION_IMAGES)
     batches = [to_input(torch.from_numpy(batch)) for batch in source.calibration_batches()]
     split = sample(dataset.train, images, SEED)
     pictures = split.take(np.arange(len(split)))[0]

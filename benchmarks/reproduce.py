@@ -31,12 +31,12 @@ class Shipped:
 
     @property
     def name(self) -> str:
-        """That of the file, which is the model's and, after a dot, the recipe's."""
+        """That of the file, which is the model's and, after a dot, the recipe's or what it was pruned to."""
         return self.path.name.removesuffix(SUFFIX)
 
 
 def shipped(dataset: str, folder: Path) -> list[Shipped]:
-    """All weights for a data set, in the order of the models, what is quantized last."""
+    """All weights for a data set, in the order of the models, what is pruned and then what is quantized last."""
     found = []
     for path in folder.glob(f"{dataset}/*{SUFFIX}"):
         header, tensors = checkpoint.load(path)
@@ -44,7 +44,12 @@ def shipped(dataset: str, folder: Path) -> list[Shipped]:
     order = {name: place for place, name in enumerate(models.names())}
     return sorted(
         found,
-        key=lambda each: (bool(each.header.quantization), order.get(each.header.model, len(order)), each.path.name),
+        key=lambda each: (
+            bool(each.header.quantization),
+            each.header.pruned_to,
+            order.get(each.header.model, len(order)),
+            each.path.name,
+        ),
     )
 
 
@@ -53,10 +58,17 @@ def made_from(recipe: Mapping[str, Any], *origins: Mapping[str, Any]) -> Iterato
 
     ``origins`` are what is known of the two, in the order of ROLES.
     """
+    digests = _digests(recipe)
     for role, origin in zip(ROLES, origins, strict=True):
-        if role in recipe:
-            yield role, recipe[role], origin
+        if role in digests:
+            yield role, digests[role], origin
             yield from made_from(origin.get("recipe", {}), origin.get("teacher", {}), origin.get("start", {}))
+
+
+def _digests(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of each network that settings of training name, by its role; what is pruned goes on from weights."""
+    found = {role: recipe[role] for role in ROLES if role in recipe}
+    return found | ({"weights": recipe["pruning"]["float_weights"]} if "pruning" in recipe else {})
 
 
 def text(dataset: str, found: Sequence[Shipped]) -> str:
@@ -105,7 +117,7 @@ def _of_weights(each: Shipped, names: Mapping[str, str]) -> tuple[str, ...]:
 def _from(recipe: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """What was learned from: a loss that is all a teacher's has no use for labels."""
     labels = [] if recipe.get("distillation") == 1 else ["labels"]
-    networks = [(role, recipe[role]) for role in ROLES if role in recipe]
+    networks = _digests(recipe).items()
     return ", ".join([*labels, *(f"{role} `{names.get(digest, digest[:DIGITS])}`" for role, digest in networks)])
 
 

@@ -55,7 +55,7 @@ def unbalance(model: nn.Module, pairs: Sequence[tuple[str, str]], doublings: flo
 def measure(name: str, data: str, bounds: Sequence[float]) -> list[Row]:
     """A row for each bound, the layers ranked once; ``result`` is what ``quantize --max-drop --json`` says of it."""
     dataset = registry.load(data)
-    source = Source(*find_weights(name.partition(",")[0], dataset), dataset, CALIBRATION_IMAGES)
+    source = Source(*find_weights(name.partition(",")[0], dataset.name), dataset, CALIBRATION_IMAGES)
     if name == UNBALANCED:
         source = replace(source, model=unbalance(source.model, SCALED))
     with searching(Order("tflite", STATIC_W8A8), source, lambda line: print(line, file=sys.stderr)) as search:

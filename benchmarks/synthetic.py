@@ -36,7 +36,7 @@ def measure(model: str, data: str, images: int = HELD_OUT, made: int = SYNTHETIC
     ``seconds`` what it took to make the images.
     """
     dataset = registry.load(data)
-    source = Source(*find_weights(model, dataset), dataset, CALIBRATION_IMAGES)
+    source = Source(*find_weights(model, dataset.name), dataset, CALIBRATION_IMAGES)
     arguments = source.arguments
     kinds: dict[str, Callable[[], np.ndarray]] = {
         f"{source.calibration.images} training images": lambda: np.concatenate(list(source.calibration_batches())),

@@ -39,7 +39,7 @@ HEADERS = (
 def run(model: str, targets: Sequence[str], data: str) -> Iterator[Row]:
     """Choose for one model and each target; a row is the record that the manifest would hold."""
     dataset = load(data)
-    source = Source(*find_weights(model, dataset), dataset, CALIBRATION_IMAGES)
+    source = Source(*find_weights(model, dataset.name), dataset, CALIBRATION_IMAGES)
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(source, Path(folder), _say)
         for target in targets:

@@ -84,6 +84,11 @@ class Header:
     start: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def pruned_to(self) -> str:
+        """The target that the network was pruned to, such as 'macs:0.5'; empty for one that was not pruned."""
+        return str(self.recipe.get("pruning", {}).get("target", ""))
+
+    @property
     def origin(self) -> dict[str, Any]:
         """How the weights were made, as JSON values: for the headers of others that were made from them."""
         whole = json.loads(self.to_json())
@@ -279,7 +284,7 @@ def annotate(path: Path, metrics: Mapping[str, float]) -> Header:
 
 
 def shipped_folder() -> Path:
-    """Where the weights that come with edgecnn lie: DATASET/MODEL.safetensors, DATASET/MODEL.RECIPE.safetensors."""
+    """Where the weights that come with edgecnn lie: DATASET/MODEL.safetensors, and DATASET/MODEL.KIND.safetensors."""
     return Path(str(resources.files("edgecnn"))) / "weights"
 
 
@@ -290,15 +295,23 @@ def check_known(kind: str, given: Path, names: Iterable[str]) -> None:
         raise UnknownNameError(kind, str(given), [*names, f"FILE{SUFFIX}"])
 
 
-def shipped(model: str, dataset: str, recipe: str = "") -> Path | None:
+def shipped(model: str, dataset: str, kind: str = "") -> Path | None:
     """Path of the weights that come with edgecnn for this model and data set, or None.
 
-    With the name of a ``recipe``, of those that were trained to be quantized by it.
+    ``kind`` is the name of a recipe, for those that were trained to be quantized by it; or what a network was pruned
+    to, such as 'macs:0.5', for those.
     """
-    path = shipped_folder() / dataset / f"{model}{recipe and '.'}{recipe}{SUFFIX}"
+    mark = kind and "." + kind.replace(":", "")
+    path = shipped_folder() / dataset / f"{model}{mark}{SUFFIX}"
     return path if path.is_file() else None
 
 
 def all_shipped(model: str) -> list[tuple[Path, Header]]:
-    """Path and header of all shipped weights of ``model``, ordered by data set name. Raises BadFileError."""
-    return [(path, load(path)[0]) for path in sorted(shipped_folder().glob(f"*/{model}{SUFFIX}"))]
+    """Path and header of all shipped float weights of ``model``: whole ones by data set, then pruned ones.
+
+    Raises BadFileError.
+    """
+    paths = (path for pattern in ("", ".*") for path in shipped_folder().glob(f"*/{model}{pattern}{SUFFIX}"))
+    found = [(path, load(path)[0]) for path in paths]
+    floats = [(path, header) for path, header in found if not header.quantization]
+    return sorted(floats, key=lambda each: (each[1].pruned_to, each[0].parent.name))

@@ -32,7 +32,7 @@ def digits() -> DataSet:
 @cache
 def source(model: str) -> Source:
     """The weights of a model that ship for digits, with what judging them needs."""
-    return Source(*find_weights(model, digits()), digits(), 512)
+    return Source(*find_weights(model, digits().name), digits(), 512)
 
 
 def _silent(line: str) -> None:

@@ -231,6 +231,21 @@ def test_shipped_weights_are_named_by_data_set_model_and_recipe(
     assert [path for path, _ in checkpoint.all_shipped("lenet")] == [floats]
 
 
+def test_pruned_weights_that_ship_are_named_by_their_target_and_come_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path)
+    narrow = replace(HEADER, recipe={"pruning": {"target": "macs:0.5"}})
+    assert (HEADER.pruned_to, narrow.pruned_to) == ("", "macs:0.5")
+    cut, whole = tmp_path / "cifar10" / "lenet.macs0.5.safetensors", tmp_path / "digits" / "lenet.safetensors"
+    checkpoint.save(cut, narrow, {})
+    checkpoint.save(whole, HEADER, {})
+    assert checkpoint.shipped("lenet", "cifar10", "macs:0.5") == cut
+    assert checkpoint.shipped("lenet", "cifar10") is None
+    assert checkpoint.shipped("lenet", "digits", "macs:0.5") is None
+    assert [path for path, _ in checkpoint.all_shipped("lenet")] == [whole, cut]
+
+
 NARROW = {"fc1": (400, 80), "fc2": (80, 84)}
 
 

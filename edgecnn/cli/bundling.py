@@ -114,7 +114,6 @@ def run(
     """Everything after the options of ``quantize`` and ``export`` are read."""
     from edgecnn.export.bundle import write_bundle
     from edgecnn.export.drafts import check_layers
-    from edgecnn.models import short_name
     from edgecnn.runtime.files import refuse_existing
     from edgecnn.runtime.signature import signer
 
@@ -128,8 +127,7 @@ def run(
     source = words.source(calibration)
     check_layers(files.float_names, source.model, source.arguments)
     suffix = "-synthetic" if source.held_out is not None else "" if ways.trained is None else "-qat"
-    name = f"{short_name(words.model)}-{Path(source.dataset.name).name}-{files.recipe.name}{suffix}"
-    folder = out or Path(name)
+    folder = out or Path(f"{source.name}-{files.recipe.name}{suffix}")
     if ways.long:
         refuse_existing(folder, force)
     if ways.trained is not None:

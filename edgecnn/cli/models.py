@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgecnn.cli.options import json_option, print_json
 from edgecnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgecnn.checkpoint import Header
 
 
 @click.command(name="models")
@@ -45,10 +49,11 @@ def describe(name: str) -> dict[str, Any]:
         images = header.metrics.get("test_images")
         entry["weights"].append({
             "dataset": header.dataset,
+            "pruned": _pruned(path, header),
             "accuracy": header.metrics.get("test_accuracy"),
             "accuracy_images": None if images is None else int(images),
             "static_w8a8_accuracy": header.metrics.get("static_w8a8_accuracy"),
-            "qat": _trained(name, header.dataset, STATIC_W8A8.name),
+            "qat": None if header.pruned_to else _trained(name, header.dataset, STATIC_W8A8.name),
             "created": header.created,
             "command": header.command,
             "training": header.training,
@@ -56,6 +61,19 @@ def describe(name: str) -> dict[str, Any]:
             "bytes": path.stat().st_size,
         })  # fmt: skip
     return entry
+
+
+def _pruned(path: Path, header: Header) -> dict[str, Any] | None:
+    """What the network was pruned to, and its size then; None for a whole one."""
+    from edgecnn.checkpoint import load_model
+    from edgecnn.models import cost
+
+    if not header.pruned_to:
+        return None
+    model, _ = load_model(path)
+    return {
+        "target": header.pruned_to, "parameters": cost.parameters(model), "macs": cost.macs(model, header.arguments)
+    }  # fmt: skip
 
 
 def _trained(model: str, dataset: str, recipe: str) -> dict[str, Any] | None:
@@ -88,6 +106,8 @@ def text(entries: list[dict[str, Any]]) -> str:
         shown = [entry["name"], _count(entry["parameters"]), _count(entry["macs"])]
         for weights in entry["weights"]:
             training = weights["training"]
+            if (pruned := weights["pruned"]) is not None:
+                shown = [f"  pruned to {pruned['target']}", _count(pruned["parameters"]), _count(pruned["macs"])]
             rows.append([
                 *shown, weights["dataset"], _share(weights["accuracy"]), _share(weights["static_w8a8_accuracy"]),
                 _share((weights["qat"] or {}).get("static_w8a8_accuracy")),

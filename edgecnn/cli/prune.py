@@ -76,7 +76,7 @@ def command(
     from edgecnn.data.dataset import hold_out
     from edgecnn.evaluate import score_model
     from edgecnn.export.weigh import Scale
-    from edgecnn.models import cost, short_name
+    from edgecnn.models import cost
     from edgecnn.prune.iterate import HOLD_OUT_SEED, Pruning, prune, settings
     from edgecnn.prune.target import LATENCY, MACS, Target
     from edgecnn.train import WEIGHTS, TrainRecipe
@@ -92,8 +92,7 @@ def command(
     header, dataset = source.header, source.dataset
     recipe = settings(header, mirrorable=dataset.mirrorable, **given)
     taught_by, origin = (None, None) if teacher is None else load_teacher(teacher, dataset)
-    name = f"{short_name(header.model)}-{Path(dataset.name).name}-{str(pruning.target).replace(':', '')}"
-    folder = out or Path("runs") / name
+    folder = out or Path("runs") / f"{source.name}-{str(pruning.target).replace(':', '')}"
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as work, Progress() as say:
         scale = Scale(source, Path(work), timer(say))
         kind = pruning.target.kind

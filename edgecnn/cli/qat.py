@@ -90,13 +90,12 @@ def way_to_trained(
     TrainRecipe(**given)  # refused here, before the data is read
 
     def train(source: Source, rewrites: tuple[str, ...]) -> Trained:
-        from edgecnn.models import short_name
         from edgecnn.quantize import qat as training
 
         header = source.header
         # A folder of its own for each recipe, the usual one without its name.
         which = "" if recipe is STATIC_W8A8 else f"-{recipe.name}"
-        name = f"{short_name(header.model)}-{Path(source.dataset.name).name}{which}-qat"
+        name = f"{source.name}{which}-qat"
         return training.train(
             source.model,
             header,

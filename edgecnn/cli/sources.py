@@ -29,8 +29,10 @@ RECORDED_ALREADY = "--mean and --std are recorded with these weights already; le
 weights_option = click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="A .safetensors file, or, for a model from outside, a .pth with a state dict. Default: the weights that ship, "
-    "or those that a function of yours gives the model.",
+    metavar="FILE|TARGET",
+    help="A .safetensors file; for a model from outside, also a .pth with a state dict; or what weights that ship were "
+    "pruned to, such as macs:0.5. Default: the whole weights that ship, or those that a function of yours gives the "
+    "model.",
 )
 
 
@@ -98,6 +100,7 @@ def load_source(
     from edgecnn.export.source import Source, find_weights, foreign_weights
 
     models.check(model)
+    weights, pruned_to = _file_or_target(model, weights)
     foreign = models.is_own(model) and (weights is None or not checkpoint.has_header(weights))
     loaded = None if weights is None or foreign else checkpoint.load_model(weights, model)
     if loaded is not None:
@@ -114,7 +117,7 @@ def load_source(
             say(f"no --image-size: images are brought to {_size(dataset.image)}, whatever {model} was trained on")
         network, header = foreign_weights(model, weights, dataset, normalization)
     else:
-        network, header = loaded or find_weights(model, dataset)
+        network, header = loaded or find_weights(model, dataset.name, pruned_to)
     if calibration > (there := len(dataset.train)):
         if calibration != CALIBRATION_IMAGES:
             raise UsageError(f"--calibration {calibration}, but {dataset.name} has {there} training images; lower it")
@@ -135,9 +138,10 @@ def make_source(
     for weights that do not say what classes and images they are for.
     """
     from edgecnn import checkpoint, models
-    from edgecnn.export.source import shipped_weights, without_data
+    from edgecnn.export.source import find_weights, without_data
 
     models.check(model)
+    weights, pruned_to = _file_or_target(model, weights)
     if models.is_own(model) and (weights is None or (weights.is_file() and not checkpoint.has_header(weights))):
         raise UsageError(
             "--calibration synthetic needs weights that 'edgecnn train' wrote, since they say what classes and images "
@@ -156,12 +160,27 @@ def make_source(
             "for those that ship (edgecnn models lists them), or --weights FILE"
         )
     else:
-        network, header = shipped_weights(model, data)
+        network, header = find_weights(model, data, pruned_to)
         _recorded_size(header, "these weights", image)
     say(f"making images from the weights of {model}; no data set is read")
     source = without_data(network, header)
     click.secho(source.dataset.note, err=True, bold=True)
     return source
+
+
+def _file_or_target(model: str, weights: Path | None) -> tuple[Path | None, str]:
+    """What --weights says: a file, or the target that weights which ship were pruned to; each may be missing.
+
+    Raises UsageError for a target that is none, or with a model from outside, of which nothing ships.
+    """
+    from edgecnn import models
+    from edgecnn.prune.target import KINDS, Target
+
+    if str(weights).partition(":")[0] not in KINDS:
+        return weights, ""
+    if models.is_own(model):
+        raise UsageError(f"--weights {weights} means weights that ship, and none of '{model}' do; give --weights FILE")
+    return None, str(Target.parse(str(weights)))
 
 
 def _recorded_size(header: Header, weights: object, image: tuple[int, int, int] | None) -> tuple[int, int, int]:

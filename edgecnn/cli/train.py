@@ -180,13 +180,13 @@ def start_from(model: str, weights: Path) -> Start:
     """
     from edgecnn import checkpoint
     from edgecnn.data import registry
-    from edgecnn.export.source import shipped_weights
+    from edgecnn.export.source import find_weights
     from edgecnn.train.start import Start
 
     named = str(weights) in registry.names()
     if not named:
-        checkpoint.check_known("weights", weights, (header.dataset for _, header in checkpoint.all_shipped(model)))
-    return Start(*(shipped_weights(model, str(weights)) if named else checkpoint.load_model(weights, model)))
+        checkpoint.check_known("weights", weights, {header.dataset for _, header in checkpoint.all_shipped(model)})
+    return Start(*(find_weights(model, str(weights)) if named else checkpoint.load_model(weights, model)))
 
 
 def recorded_command(context: click.Context, dataset: str) -> str:

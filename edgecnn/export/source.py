@@ -66,6 +66,12 @@ class Source:
             raise UsageError(f"calibration with {self.calibration_images} images is not possible; give 1 or more")
 
     @property
+    def name(self) -> str:
+        """What folders of it are called: model and data set, and the target that the network was pruned to."""
+        parts = (models.short_name(self.header.model), Path(self.dataset.name).name, self.header.pruned_to)
+        return "-".join(part.replace(":", "") for part in parts if part)
+
+    @property
     def arguments(self) -> ModelArguments:
         """What the model was built with."""
         return self.header.arguments
@@ -167,24 +173,23 @@ def foreign_weights(
     return network.eval(), Header(model, arguments, dataset.name, dataset.classes, {}, normalization=chosen)
 
 
-def find_weights(model: str, dataset: DataSet) -> tuple[nn.Module, Header]:
-    """The shipped weights of a model for a data set. Raises BadFileError when there are none."""
-    path = checkpoint.shipped(model, dataset.name)
-    if path is None:
-        raise BadFileError(
-            f"no weights of '{model}' for data set '{dataset.name}' come with edgecnn; "
-            f"train them (edgecnn train --model {model} --data {dataset.name}) and give --weights FILE"
-        )
-    return checkpoint.load_model(path, model)
+def find_weights(model: str, dataset: str, pruned_to: str = "") -> tuple[nn.Module, Header]:
+    """The shipped weights of a model for the data set of that name, whole or ``pruned_to`` a target.
 
-
-def shipped_weights(model: str, name: str) -> tuple[nn.Module, Header]:
-    """The shipped weights of a model for the data set called ``name``, which is not read. Raises BadFileError."""
-    path = checkpoint.shipped(model, name)
+    Raises BadFileError when there are none.
+    """
+    path = checkpoint.shipped(model, dataset, pruned_to)
     if path is None:
-        there = ", ".join(header.dataset for _, header in checkpoint.all_shipped(model)) or "none"
+        headers = [header for _, header in checkpoint.all_shipped(model)]
+        if pruned_to:
+            there = [f"{header.pruned_to} for {header.dataset}" for header in headers if header.pruned_to]
+            kind, how = f" pruned to {pruned_to}", f"edgecnn prune --model {model} --target {pruned_to}"
+        else:
+            there = [header.dataset for header in headers if not header.pruned_to]
+            kind, how = "", f"edgecnn train --model {model}"
         raise BadFileError(
-            f"no weights of '{model}' for data set '{name}' come with edgecnn (valid: {there}); give --weights FILE"
+            f"no weights of '{model}'{kind} for data set '{dataset}' come with edgecnn (valid: "
+            f"{', '.join(there) or 'none'}); make them ({how} --data {dataset}) and give --weights FILE"
         )
     return checkpoint.load_model(path, model)
 

@@ -199,6 +199,7 @@ class _Work:
             header.model, header.arguments, self.data.name, self.data.classes,
             recipe.to_json() | {"pruning": self.settings | {"step": number}} | self.taught,
             normalization=header.normalization, widths=header.widths | changed, command=command, teacher=self.origin,
+            start=header.origin,
         )  # fmt: skip
 
     def _train(self) -> Split:

@@ -84,6 +84,20 @@ def test_weights_for_quantization_come_last_and_count_by_their_file(tmp_path: Pa
     ]
 
 
+def test_pruned_weights_come_behind_the_whole_and_are_made_from_such(tmp_path: Path) -> None:
+    pruning = {"target": "macs:0.5", "float_weights": "2" * 64}
+    made = {"recipe": {}, "metrics": {"test_accuracy": 0.75}, "training": training(3600), "command": "make the whole"}
+    write(tmp_path, "a.macs0.5", {"pruning": pruning}, start=made)
+    write(tmp_path, "b", {})
+    table, last = rows(tmp_path)
+    assert table == [
+        "| weights `22222222` | labels | 75.00 % | 3 | 60.0 min | `make the whole` |",
+        "| `b` | labels | 50.00 % | 3 | 30.0 min | `make b` |",
+        "| `a.macs0.5` | labels, weights `22222222` | 50.00 % | 3 | 30.0 min | `make a.macs0.5` |",
+    ]
+    assert last == "All of d, one after another: 2.0 hours on a CPU (1 thread)."
+
+
 def test_a_teacher_of_which_nothing_was_recorded_is_not_passed_over(tmp_path: Path) -> None:
     write(tmp_path, "a", {"teacher": "3" * 64, "distillation": 0.5})
     table, last = rows(tmp_path)

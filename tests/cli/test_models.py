@@ -14,6 +14,7 @@ from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.cli.main import main
 from edgecnn.models import ModelArguments, registry
+from edgecnn.models.widths import resize
 
 HEADER = Header(
     "lenet", ModelArguments(), "digits", tuple("0123456789"), {}, {"test_accuracy": 0.9512, "test_images": 450},
@@ -57,7 +58,9 @@ def test_shipped_weights_are_listed_below_their_model(folder: Path, capfd: pytes
     more = replace(HEADER, dataset="cifar10", training={"epochs": 60, "seconds": 1234.0})
     checkpoint.annotate(ship(folder, more), {"static_w8a8_accuracy": 0.9476})
     trained = folder / "cifar10" / "lenet.static_w8a8.safetensors"
-    checkpoint.save(trained, replace(more, metrics={"static_w8a8_accuracy": 0.9502}, command="as typed"), {})
+    quantized = {"recipe_name": "static_w8a8"}
+    scored = replace(more, metrics={"static_w8a8_accuracy": 0.9502}, command="as typed", quantization=quantized)
+    checkpoint.save(trained, scored, {})
     assert lines(capfd)[:3] == [
         [
             "lenet",
@@ -87,10 +90,30 @@ def test_shipped_weights_are_listed_below_their_model(folder: Path, capfd: pytes
         "bytes": trained.stat().st_size,
     }  # fmt: skip
     assert lenet["weights"][1] == {
-        "dataset": "digits", "accuracy": 0.9512, "accuracy_images": 450, "static_w8a8_accuracy": None,
+        "dataset": "digits", "pruned": None, "accuracy": 0.9512, "accuracy_images": 450, "static_w8a8_accuracy": None,
         "qat": None, "created": HEADER.created, "command": HEADER.command, "training": HEADER.training,
         "file": str(path), "bytes": path.stat().st_size,
     }  # fmt: skip
+
+
+def test_pruned_weights_have_a_line_with_their_own_size(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ship(folder, HEADER)
+    narrow = replace(
+        HEADER, recipe={"pruning": {"target": "macs:0.9"}}, widths={"fc1": (400, 80), "fc2": (80, 84)},
+        metrics={"test_accuracy": 0.75, "test_images": 450},
+    )  # fmt: skip
+    network = resize(models.create("lenet"), narrow.widths, narrow.arguments)
+    checkpoint.save(folder / "digits" / "lenet.macs0.9.safetensors", narrow, network.state_dict())
+    whole, pruned, _ = lines(capfd)[:3]
+    assert whole[:4] == ["lenet", "62,006", "651,720", "digits"]
+    # Without 40 of the first layer's channels, and of what the second reads.
+    parameters, macs = 62_006 - 40 * (400 + 1) - 40 * 84, 651_720 - 40 * 400 - 40 * 84
+    assert pruned[:7] == ["pruned", "to", "macs:0.9", f"{parameters:,}", f"{macs:,}", "digits", "75.00"]
+    assert main(["models", "--json"]) == 0
+    weights = json.loads(capfd.readouterr().out)[0]["weights"]
+    assert [each["pruned"] for each in weights] == [
+        None, {"target": "macs:0.9", "parameters": parameters, "macs": macs},
+    ]  # fmt: skip
 
 
 def test_damaged_weights_are_named(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,7 @@ def test_half_the_macs_are_left_and_the_weights_are_good_for_all_that_takes_weig
     assert header.command == "edgecnn prune --model lenet --data digits --target macs:0.5 --steps 1 --epochs 1 " + (
         "--batch-size 64 --device cpu"
     )
+    assert (header.pruned_to, header.start["command"]) == ("macs:0.5", checkpoint.all_shipped("lenet")[1][1].command)
     assert document["widths"] == {name: list(pair) for name, pair in header.widths.items()}
     assert document["unpruned"]["macs"] == 651_720
     assert document["pruned"]["macs"] == round(651_720 * document["shares"]["macs"])
@@ -102,13 +103,13 @@ def test_pruned_weights_are_trained_for_quantization_too(
     monkeypatch.chdir(tmp_path)
     assert main(["prune", *WORDS]) == 0
     weights = ["--weights", str(Path("runs/lenet-digits-macs0.5") / WEIGHTS), "--format", "tflite"]
-    for more in (["--qat", *QUICK], ["--qat-weights", f"runs/lenet-digits-qat/{WEIGHTS}", "--out", "again"]):
+    for more in (["--qat", *QUICK], ["--qat-weights", f"runs/lenet-digits-macs0.5-qat/{WEIGHTS}", "--out", "again"]):
         assert main(["quantize", *MODEL, *weights, *more]) == 0
-    first, again = (open_bundle(Path(name)) for name in ("lenet-digits-static_w8a8-qat", "again"))
+    first, again = (open_bundle(Path(name)) for name in ("lenet-digits-macs0.5-static_w8a8-qat", "again"))
     assert first.artifact().sha256 == again.artifact().sha256
     # They fit no other network.
     capfd.readouterr()
-    words = ["--qat-weights", f"runs/lenet-digits-qat/{WEIGHTS}", "--format", "tflite", "--out", "other"]
+    words = ["--qat-weights", f"runs/lenet-digits-macs0.5-qat/{WEIGHTS}", "--format", "tflite", "--out", "other"]
     assert main(["quantize", *MODEL, *words]) == 2
     assert "was trained from other float weights than these" in capfd.readouterr().err
 

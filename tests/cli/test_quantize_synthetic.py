@@ -140,7 +140,7 @@ def test_bench_compare_and_report_take_a_bundle_that_was_never_scored(made, tmp_
         (["--calibration", "synthetic"], "--calibration synthetic reads no data set, so '--data auto' cannot choose"),
         (
             ["--calibration", "synthetic", "--data", "digts"],
-            "no weights of 'lenet' for data set 'digts' come with edgecnn (valid: cifar10, digits); give --weights",
+            "no weights of 'lenet' for data set 'digts' come with edgecnn (valid: cifar10, digits); make them",
         ),
     ],
 )
