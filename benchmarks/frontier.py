@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from benchmarks import pruning
 from benchmarks.peers import NAME
@@ -36,6 +39,12 @@ from edgecnn.runtime.records import decode, read_json
 
 PEER_MACS = 12_501_632  # of MLPerf's ResNet-8: those of our resnet8, which is the same network
 DRAWN_FROM = 30_000  # bytes; what little a net of fewer is right about would press the others together
+MARKER = 7  # pixels from its middle that a marker covers
+# Where a label may stand, in points from its marker: on the first side that is free.
+SIDES = (
+    ((8, 0), "left", "center"), ((-8, 0), "right", "center"), ((6, -6), "left", "top"), ((-6, 6), "right", "bottom"),
+    ((6, 6), "left", "bottom"), ((-6, -6), "right", "top"), ((0, 9), "center", "bottom"), ((0, -9), "center", "top"),
+)  # fmt: skip
 HEADERS = ("network", "recipe", "accuracy", "bytes", "MMAC", "time, of MLPerf's ResNet-8", "not beaten")
 
 
@@ -129,29 +138,45 @@ def picture(found: list[Network]) -> bytes:
     axes.step(*zip(*line, strict=True), where="post", color="#bbbbbb", zorder=0)
     for each in found:
         ours = each.name.startswith("`")
-        place = (each.bytes, 100 * each.accuracy)
         color = "#1b6ca8" if ours else "#d1495b"
         inside = "white" if each.recipe == STATIC_W4A8.name else color
-        axes.plot(*place, marker="o" if ours else "s", color=color, markerfacecolor=inside)
-        name = f"{each.name} {each.target}".replace("`", "").strip()
-        if each.recipe == STATIC_W4A8.name:  # they lie close together
-            away, side, slope = (2, 4), "left", 40
-        elif each.target:
-            away, side, slope = (-7, 4), "right", 0
-        else:
-            away, side, slope = (6, -11), "left", 0
-        axes.annotate(
-            name, place, away, textcoords="offset points", fontsize=8, ha=side, rotation=slope, rotation_mode="anchor"
-        )
+        axes.plot(each.bytes, 100 * each.accuracy, marker="o" if ours else "s", color=color, markerfacecolor=inside)
     axes.set(xscale="log", ylabel="CIFAR-10 test accuracy, %")
     axes.set_xlabel(f"bytes of the TFLite file, from {DRAWN_FROM // 1000} kB on: static_w8a8, or static_w4a8 if hollow")
     ticks = (40_000, 55_000, 75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
     axes.set_xticks(ticks, [f"{tick // 1000} kB" for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)
-    axes.margins(x=0.25, y=0.1)
+    axes.margins(x=0.15, y=0.1)
+    _label(figure, axes, found, line)
     said = io.BytesIO()
     figure.savefig(said, format="png", dpi=110, metadata={"Software": None})
     return said.getvalue()
+
+
+def _label(figure: Figure, axes: Axes, found: list[Network], steps: list[tuple[int, float]]) -> None:
+    """Write the name of each network beside its place, on a side where nothing else is, if there is one.
+
+    ``steps`` are where the line turns up.
+    """
+    figure.draw_without_rendering()  # now everything is where it stays
+    places = [axes.transData.transform((each.bytes, 100 * each.accuracy)) for each in found]
+    taken = [Bbox.from_extents(*(place - MARKER), *(place + MARKER)) for place in places]
+    turns = axes.transData.transform(steps)
+    for (left, low), (right, high) in itertools.pairwise(turns):
+        taken += [Bbox.from_extents(left, low - 1, right, low + 1), Bbox.from_extents(right - 1, low, right + 1, high)]
+    for each in found:
+        name = f"{each.name} {each.target}".replace("`", "").strip()
+        for away, across, along in SIDES:
+            place = (each.bytes, 100 * each.accuracy)
+            note = axes.annotate(name, place, away, textcoords="offset points", fontsize=8, ha=across, va=along)
+            box = note.get_window_extent()
+            free = axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max)
+            if free and not any(box.overlaps(other) for other in taken):
+                break
+            note.remove()
+        else:
+            note = axes.annotate(name, place, SIDES[0][0], textcoords="offset points", fontsize=8)
+        taken.append(note.get_window_extent())
 
 
 def main(words: list[str] | None = None) -> int:
