@@ -5,7 +5,8 @@ command line, as a user does, below ``--runs`` (what is there with the same teac
 interrupted runs go on), quantizes what is left by calibration, with weights of 8 bits and of 4, and scores the TFLite
 files on all CIFAR-10 test images.
 ``--epochs`` are those of the last of three steps; the others have a tenth of them each. What is left learns from the
-unpruned network or, with ``--teacher``, mostly from a better one whose weights ship.
+unpruned network or, with ``--teacher``, mostly from a better one whose weights ship. ``--record`` also puts the weights
+of ``SHIPPED`` among those that ship.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ TARGETS = ("macs:0.7", "macs:0.5", "macs:0.3")
 EPOCHS = 20
 # A quarter of depthwise's MACs are the image's own convolution, which stays: the rest must come down further.
 FINER = {("depthwise", "macs:0.3"): ("--multiple", "2")}
+SHIPPED = (("resnet8", "macs:0.5"), ("resnet8", "macs:0.3"))
 TAUGHT = ("--distillation", "0.9", "--views", "24")
 HEADERS = (
     "model", "target", "teacher", "MACs", "parameters", "bytes", "latency", "float32", "pruned", "change, points",
@@ -40,21 +43,15 @@ HEADERS = (
 )  # fmt: skip
 
 
-def run(
-    model: str, target: str, teacher: str | None, epochs: int, rate: float | None, how: Sequence[str], folder: Path
-) -> Row:  # fmt: skip
-    """Prune, or go on with, one model below ``folder``, and quantize what is left; ``how`` are more training options.
+def run(model: str, target: str, how: Sequence[str], place: Path) -> Row:
+    """Prune, or go on with, one model in the folder ``place``, and quantize what is left; ``how`` are more options.
 
-    ``rate`` is the learning rate of all steps, None for the one that suits the optimizer. Accuracies are
-    shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the unpruned model's.
+    Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
+    unpruned model's.
     """
     before = _accuracy_before(model)  # before minutes of training
-    faster = () if rate is None else ("--learning-rate", str(rate))
-    place = folder / "-".join((model, target.replace(":", ""), teacher or "itself", str(epochs), *faster[1:]))
     words = ["--model", model, "--data", "cifar10"]
-    asked = ["--target", target, "--out", str(place), "--epochs", str(epochs), *faster, *how]
-    asked += FINER.get((model, target), ())
-    asked += [] if teacher is None else ["--teacher", teacher, *TAUGHT]
+    asked = ["--target", target, "--out", str(place), *how, *FINER.get((model, target), ())]
     asked += ["--resume"] if (place / PLAN).exists() else []
     document = _said(Path(f"{place}.json"), "prune", *words, *asked)
     w8a8, w4a8 = (_quantized(place, recipe.name, words) for recipe in (STATIC_W8A8, STATIC_W4A8))
@@ -99,6 +96,13 @@ def _said(report: Path, *words: str) -> dict[str, Any]:
     return document
 
 
+def ship(place: Path, accuracy: float) -> None:
+    """Put the pruned weights in ``place``, with the ``accuracy`` of their static_w8a8 file, beside those that ship."""
+    header, tensors = checkpoint.load(place / WEIGHTS)
+    path = checkpoint.shipped_path(header.model, header.dataset, header.pruned_to)
+    checkpoint.save(path, replace(header, metrics=header.metrics | {RECORDED: accuracy}), tensors)
+
+
 def text(rows: Sequence[Row]) -> str:
     """A line per model and target."""
     cells = []
@@ -133,10 +137,18 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--teacher", metavar="NAME", help="a model whose weights ship")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
-        how = ["--precision", options.precision]
+        teacher, rate = options.teacher, options.learning_rate
+        how = ["--epochs", str(options.epochs), "--precision", options.precision]
         how += [] if options.eager else ["--compile"]
+        how += [] if teacher is None else ["--teacher", teacher, *TAUGHT]
+        how += [] if rate is None else ["--learning-rate", str(rate)]
+        kind = "-".join((teacher or "itself", str(options.epochs), *([] if rate is None else [str(rate)])))
         for model, target in itertools.product(options.model, options.target):
-            yield run(model, target, options.teacher, options.epochs, options.learning_rate, how, options.runs)
+            place = options.runs / f"{model}-{target.replace(':', '')}-{kind}"
+            row = run(model, target, how, place)
+            if options.record and (model, target) in SHIPPED:
+                ship(place, row[STATIC_W8A8.name])
+            yield row
 
     return RESULTS.main(parser, rows, words)
 

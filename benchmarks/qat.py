@@ -108,7 +108,7 @@ def ship(model: str, folder: Path, accuracy: float) -> None:
     recipe = STATIC_W8A8.name
     header, tensors = checkpoint.load(folder / f"{model}-{SEEDS[0]}" / WEIGHTS)
     more = replace(header, metrics=header.metrics | {f"{recipe}_accuracy": accuracy})
-    checkpoint.save(checkpoint.shipped_folder() / header.dataset / f"{model}.{recipe}.safetensors", more, tensors)
+    checkpoint.save(checkpoint.shipped_path(model, header.dataset, recipe), more, tensors)
 
 
 def text(rows: Sequence[Row]) -> str:

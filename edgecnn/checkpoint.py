@@ -295,14 +295,19 @@ def check_known(kind: str, given: Path, names: Iterable[str]) -> None:
         raise UnknownNameError(kind, str(given), [*names, f"FILE{SUFFIX}"])
 
 
+def shipped_path(model: str, dataset: str, kind: str = "") -> Path:
+    """Where such weights lie if they ship; see ``shipped``."""
+    mark = kind and "." + kind.replace(":", "")
+    return shipped_folder() / dataset / f"{model}{mark}{SUFFIX}"
+
+
 def shipped(model: str, dataset: str, kind: str = "") -> Path | None:
     """Path of the weights that come with edgecnn for this model and data set, or None.
 
     ``kind`` is the name of a recipe, for those that were trained to be quantized by it; or what a network was pruned
     to, such as 'macs:0.5', for those.
     """
-    mark = kind and "." + kind.replace(":", "")
-    path = shipped_folder() / dataset / f"{model}{mark}{SUFFIX}"
+    path = shipped_path(model, dataset, kind)
     return path if path.is_file() else None
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from benchmarks.pruning import text
+import pytest
+import torch
+
+from benchmarks.pruning import ship, text
+from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
+from edgecnn.models import ModelArguments
+from edgecnn.train import WEIGHTS
 
 
 def row(met: bool, teacher: str = "", **more: float) -> dict[str, Any]:
@@ -23,3 +31,16 @@ def test_a_run_is_one_line_with_shares_and_changes_in_points() -> None:
     figures = "0.499 0.410 0.550 0.625 75.00 % 74.50 % -0.50 74.80 % 74.25 % -0.55"
     assert met == f"a macs:0.5 itself {figures} - 60 10.5 min"
     assert missed == f"a macs:0.5 (missed) edge_l {figures} 70.00 % 60 10.5 min"
+
+
+def test_what_ships_says_how_accurate_its_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path / "weights")
+    recipe = {"pruning": {"target": "macs:0.5"}}
+    header = Header("lenet", ModelArguments(), "digits", ("a",), recipe, {"test_accuracy": 0.75})
+    checkpoint.save(tmp_path / "run" / WEIGHTS, header, {"x": torch.ones(1)})
+    ship(tmp_path / "run", 0.7)
+    path = checkpoint.shipped("lenet", "digits", "macs:0.5")
+    assert path is not None
+    found, tensors = checkpoint.load(path)
+    assert found.metrics == {"test_accuracy": 0.75, "static_w8a8_accuracy": 0.7}
+    assert tensors["x"].tolist() == [1.0]
