@@ -134,7 +134,27 @@ class Mixed(nn.Module):
         return self.head(x.view(x.shape[0], -1))
 
 
-KINDS = (Gated, Shuffled, Same, Layered, Mixed)
+class Seldom(nn.Module):
+    """What few write: a tensor written over and used again, shared weights, padding on one side, parts of parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.over = nn.Conv2d(6, 8, 4, padding="same"), nn.ReLU(inplace=True)
+        self.one, self.two = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.two.weight = self.one.weight
+        self.pool = nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)
+        self.few, self.largest = nn.Conv2d(4, 4, 3, padding=1), nn.AdaptiveMaxPool2d(1)
+        self.gate, self.side, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(torch.cat([x[..., ::2, ::2], x[..., 1::2, 1::2]], 1))
+        x = self.two(F.relu(self.one(self.over(x)))) + x
+        x = self.few(torch.cat(self.pool(x).chunk(4, 1)[1:3], 1))
+        x = torch.flatten(self.largest(x), 1)
+        return self.head(torch.cat([torch.sigmoid(self.gate(x)), self.side(x)], 1))
+
+
+KINDS = (Gated, Shuffled, Same, Layered, Mixed, Seldom)
 
 
 def build(kind: type[nn.Module]) -> nn.Module:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from edgecnn.data.augment import to_input
 from edgecnn.errors import UnknownNameError
@@ -100,15 +101,26 @@ def quantize(
     return quantized, simulation
 
 
+class _FloatPReLU(nn.PReLU):
+    """One that torch's quantization does not know."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.prelu(input, self.weight)
+
+
 def _ready(graph_module: fx.GraphModule) -> fx.GraphModule:
-    """A copy whose clamps take images channel by channel, in memory.
+    """A copy whose clamps take images channel by channel, in memory, and whose PReLUs stay float.
 
     QNNPACK's clamp writes what it was given pixel by pixel into a tensor that is read channel by channel (qclamp.cpp of
-    torch 2.14; the same was mended for other functions in pytorch/pytorch#46077).
+    torch 2.14; the same was mended for other functions in pytorch/pytorch#46077). What its PReLU gives is not what
+    torch's own reference gives.
     """
     copied = copy.deepcopy(graph_module)
     for node in copied.graph.nodes:
-        if isinstance(module_of(copied, node), nn.Hardtanh | UnitClamp) or node.target in (torch.clamp, "clamp"):
+        module = module_of(copied, node)
+        if isinstance(module, nn.PReLU):
+            module.__class__ = _FloatPReLU
+        if isinstance(module, nn.Hardtanh | UnitClamp) or node.target in (torch.clamp, "clamp"):
             with copied.graph.inserting_before(node):
                 node.replace_input_with(node.args[0], copied.graph.call_method("contiguous", (node.args[0],)))
     return finish(copied)

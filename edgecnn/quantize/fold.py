@@ -10,7 +10,7 @@ from torch import fx, nn
 from edgecnn.errors import CheckFailedError
 from edgecnn.models import ModelArguments
 from edgecnn.models.normalization import normalization_of
-from edgecnn.quantize.graph import example, finish, module_of
+from edgecnn.quantize.graph import example, finish, module_of, source_of
 from edgecnn.quantize.lower import lower
 from edgecnn.quantize.normalize import fold_normalization
 from edgecnn.quantize.simplify import fold_batchnorm, simplify
@@ -28,12 +28,13 @@ def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphM
     graph computes something else.
     """
     graph_module = trace(model, arguments)
+    _hand_on(graph_module)
     if arguments is not None:
         lower(graph_module, arguments)
     _unshare(graph_module)
     for part in graph_module.modules():
         if hasattr(part, "inplace"):
-            part.inplace = False  # type: ignore[assignment]  # a tensor of the graph may have other users
+            part.inplace = False  # type: ignore[assignment]
     fold_batchnorm(graph_module)
     finish(graph_module)
     if arguments is not None:
@@ -46,7 +47,7 @@ def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphM
 
 
 def _unshare(graph_module: fx.GraphModule) -> None:
-    """Give every call a module of its own, so that rewriting one call leaves the others alone."""
+    """Give every call a module, and every module weights, of its own: rewriting one call leaves the others alone."""
     called: set[str] = set()
     for node in graph_module.graph.nodes:
         module = module_of(graph_module, node)
@@ -56,6 +57,29 @@ def _unshare(graph_module: fx.GraphModule) -> None:
             node.target = f"{node.name}_again"
             graph_module.add_submodule(node.target, copy.deepcopy(module))
         called.add(node.target)
+    seen: set[nn.Parameter] = set()
+    for module in graph_module.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if weight in seen:
+                setattr(module, name, nn.Parameter(weight.detach().clone()))
+            seen.add(weight)
+
+
+def _hand_on(graph_module: fx.GraphModule) -> None:
+    """What takes a tensor after it was written over takes what was written, so that nothing need be written over."""
+    order = {node: place for place, node in enumerate(graph_module.graph.nodes)}
+    for node, place in order.items():
+        source = source_of(node)
+        if source is not None and _writes(graph_module, node):
+            for user in [user for user in source.users if order[user] > place]:
+                user.replace_input_with(source, node)
+
+
+def _writes(graph_module: fx.GraphModule, node: fx.Node) -> bool:
+    """True for a layer, function or method that gives its result in the place of its first argument."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    named = node.op in ("call_function", "call_method") and name.endswith("_") and not name.endswith("__")
+    return named or bool(node.kwargs.get("inplace", getattr(module_of(graph_module, node), "inplace", False)))
 
 
 def _check(model: nn.Module, graph_module: fx.GraphModule, arguments: ModelArguments) -> None:
@@ -70,5 +94,6 @@ def _check(model: nn.Module, graph_module: fx.GraphModule, arguments: ModelArgum
     if torch.isfinite(expected).all() and not difference <= TOLERANCE * largest:
         raise CheckFailedError(
             f"the graph traced from the model gives other logits than the model (by {difference:.2g} of "
-            f"{largest:.2g}); its forward may depend on the images or on chance in a way that no graph can hold"
+            f"{largest:.2g}); its forward may depend on the images or on chance, or write into a tensor that is used "
+            "again, in a way that no graph can hold"
         )

@@ -27,7 +27,10 @@ IDENTITIES = (
     "detach", "alias", "lift_fresh_copy",
 )  # fmt: skip
 RESHAPES = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view")
-BINARY = {"add": operator.add, "iadd": operator.add, "mul": operator.mul, "imul": operator.mul, "sub": operator.sub}
+BINARY = {
+    "add": operator.add, "iadd": operator.add, "mul": operator.mul, "imul": operator.mul, "multiply": operator.mul,
+    "sub": operator.sub, "isub": operator.sub, "subtract": operator.sub,
+}  # fmt: skip
 OPERANDS = ("input", "self", "other")
 CHECKS = ("_assert", "_guards", "sym_constrain")
 
@@ -233,7 +236,16 @@ class _Lowering:
 
     def _getitem(self, before: Tensor) -> Sequence[nn.Module] | None:
         key = self.args[1]
-        return _sliced(before, list(key) if isinstance(key, tuple) else [key])
+        keys = list(key) if isinstance(key, tuple) else [key]
+        if Ellipsis in keys:
+            place = keys.index(Ellipsis)
+            keys[place : place + 1] = [slice(None)] * (before.ndim + 1 - len(keys))
+        # One of a dimension is a slice of one, of which the dimension then goes.
+        ranged = [slice(key, key + 1 or None) if isinstance(key, int) else key for key in keys]
+        layers = _sliced(before, ranged)
+        if layers is None or ranged == keys:
+            return layers
+        return [*layers, *(self._reshape(before, self.values[self.node]) or ())]
 
     def _div(self, before: Tensor) -> Sequence[nn.Module] | None:
         divisor = self.args[1] if len(self.args) > 1 else self.kwargs.get("other")
@@ -288,11 +300,24 @@ class _Lowering:
         stops = [sum(piece.shape[dim] for piece in pieces[: index + 1]) for index in range(len(pieces))]
         for user in list(self.node.users):
             index: Any = user.args[1]
-            layer = Slice(dim, stops[index] - pieces[index].shape[dim], stops[index])
-            with self.graph_module.graph.inserting_before(user):
-                piece = self.graph_module.graph.call_module(add_module(self.graph_module, user.name, layer), (source,))
-            self.values[piece] = pieces[index]
-            user.replace_all_uses_with(piece)
+            taken = []
+            for number in range(len(pieces))[index] if isinstance(index, slice) else [index]:
+                layer = Slice(dim, stops[number] - pieces[number].shape[dim], stops[number])
+                name = add_module(self.graph_module, user.name, layer)
+                with self.graph_module.graph.inserting_before(user):
+                    taken.append(self.graph_module.graph.call_module(name, (source,)))
+                self.values[taken[-1]] = pieces[number]
+            if isinstance(index, slice):
+                _replace_by_several(user, taken)
+            else:
+                user.replace_all_uses_with(taken[0])
+
+
+def _replace_by_several(node: fx.Node, parts: list[fx.Node]) -> None:
+    """Hand those that take ``node``, a tuple, its parts."""
+    for user in list(node.users):
+        for name in ("args", "kwargs"):
+            setattr(user, name, fx.map_arg(getattr(user, name), lambda each: parts if each is node else each))
 
 
 def _sliced(before: Tensor, keys: Sequence[Any]) -> Sequence[nn.Module] | None:

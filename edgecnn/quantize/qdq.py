@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from edgecnn.errors import UsageError
+from edgecnn.errors import CheckFailedError
 from edgecnn.quantize.floats import float_nodes, is_quantized
 from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, shape_of, source_of
 from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
@@ -115,9 +115,14 @@ def _choose_weight_bits(graph_module: fx.GraphModule, recipe: Recipe) -> None:
     """
     modules = (module_of(graph_module, node) for node in graph_module.graph.nodes)
     layers = [module for module in modules if isinstance(module, QuantizedConv2d | QuantizedLinear)]
-    dense = [layer for layer in layers if isinstance(layer, QuantizedLinear) or layer.groups == 1]
+    dense = [layer for layer in layers if isinstance(layer, QuantizedLinear) or _joins_channels(layer)]
     for layer in dense[1:-1]:
         layer.weight_bits = recipe.weight_bits
+
+
+def _joins_channels(layer: QuantizedConv2d) -> bool:
+    """False for one that is depthwise, be it on a single channel, or only hands an image on."""
+    return layer.groups == 1 and max(layer.in_channels, layer.out_channels) > 1 and not hasattr(layer, "keeps_grid")
 
 
 def _border(graph_module: fx.GraphModule, node: fx.Node, name: str, users: Iterable[fx.Node]) -> fx.Node:
@@ -221,14 +226,23 @@ def _activation(graph_module: fx.GraphModule, name: str) -> ActivationQuantizer:
 
 
 def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
-    """A layer that gives the quantized tensor ``part`` as it is. Raises UsageError unless that is an image."""
+    """A layer that gives the quantized tensor ``part`` as it is. Raises CheckFailedError where there is none."""
     source = source_of(part)
     while source is not None and isinstance(module_of(graph_module, source), ActivationQuantizer):
         source = source_of(source)
-    shape = shape_of(source) if source is not None and "tensor_meta" in source.meta else ()
-    if len(shape) != 4:
-        raise UsageError(f"operation '{source}' has a grid of its own and cannot be joined with others")
-    layer = QuantizedConv2d.adopt(Scale(torch.ones(shape[1]), torch.zeros(shape[1]))).requires_grad_(False)
+    shape = shape_of(source) if source is not None else ()
+    layer: QuantizedConv2d | QuantizedLinear
+    if len(shape) == 4:
+        layer = QuantizedConv2d.adopt(Scale(torch.ones(shape[1]), torch.zeros(shape[1])))
+    elif len(shape) == 2:
+        layer = QuantizedLinear.adopt(nn.Linear(shape[1], shape[1]))
+        layer.weight, layer.bias = nn.Parameter(torch.eye(shape[1])), nn.Parameter(torch.zeros(shape[1]))
+    else:
+        raise CheckFailedError(
+            f"what '{source}' gives has an int8 grid of its own and {len(shape)} dimensions, and so cannot be joined "
+            "with others; join it while it is an image, or leave this recipe out"
+        )
+    layer.requires_grad_(False)
     with graph_module.graph.inserting_after(part):
         return graph_module.graph.call_module(add_module(graph_module, f"{part.args[0]}_moved", layer), (part,))
 
@@ -273,7 +287,8 @@ def _enters(graph_module: fx.GraphModule, border: fx.Node) -> bool:
 
 def _counts(node: fx.Node) -> bool:
     """False for what computes nothing of an image: weights, and the parts of a result."""
-    return node.op in ("call_module", "call_function", "call_method") and node.target is not operator.getitem
+    taken_apart = node.target is operator.getitem and not node.args[0].meta.get(IS_TENSOR, True)  # type: ignore[union-attr]
+    return node.op in ("call_module", "call_function", "call_method") and not taken_apart
 
 
 def _described(graph_module: fx.GraphModule, node: fx.Node) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from edgecnn.errors import UsageError
@@ -18,6 +18,7 @@ from edgecnn.models import ModelArguments
 from edgecnn.quantize.graph import (
     add_module,
     finish,
+    insert_after,
     mark_batchnorm,
     module_of,
     only_user,
@@ -139,22 +140,27 @@ def _scale(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> No
 
 
 def _adaptive_pool(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
-    """An adaptive average is a mean, an average pool or nothing, where the size divides."""
+    """An adaptive pool is a mean, a pool or nothing, where the size divides."""
     source = source_of(node)
-    if not isinstance(module, nn.AdaptiveAvgPool2d) or source is None:
+    if not isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) or source is None:
         return
     sizes = list(zip(shape_of(source)[2:], shape_of(node)[2:], strict=True))
-    if all(out == 1 for _, out in sizes):
+    averages = isinstance(module, nn.AdaptiveAvgPool2d)
+    if averages and all(out == 1 for _, out in sizes):
         _set(graph_module, node, GlobalMean())
     elif all(before == out for before, out in sizes):
         replace(graph_module, node, source)
     elif all(before % out == 0 for before, out in sizes):
         (height, rows), (width, columns) = sizes
-        _set(graph_module, node, nn.AvgPool2d((height // rows, width // columns)))
+        kernel = height // rows, width // columns
+        _set(graph_module, node, nn.AvgPool2d(kernel) if averages else nn.MaxPool2d(kernel))
 
 
 def _padded_pool(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
-    """The padding of a pool becomes a ZeroPad where that is the same: integer kernels of pools have none."""
+    """The padding of a pool becomes a ZeroPad where that is the same: integer kernels of pools have none.
+
+    An average that is divided by other numbers than the kernel's size is the usual one times what makes good for it.
+    """
     source = source_of(node)
     if not isinstance(module, nn.MaxPool2d | nn.AvgPool2d) or source is None:
         return
@@ -170,15 +176,32 @@ def _padded_pool(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module)
         beyond |= end > pad  # only ceil_mode reaches further than the padding
         sides += [pad, max(end, 0)]
     top, bottom, left, right = sides
-    divided = not largest and (beyond or not module.count_include_pad or module.divisor_override is not None)
-    if any(sides):
-        if divided or (largest and not _not_negative(graph_module, source)):
-            return
-        padded = insert_before(graph_module, node, f"{node.target}_pad", ZeroPad(left, right, top, bottom))
-        node.args = (padded,)
-    elif not largest and module.divisor_override is not None:
+    if largest and any(sides) and not _not_negative(graph_module, source):
         return
-    _set(graph_module, node, type(module)(kernel, stride))
+    border, plain = ZeroPad(left, right, top, bottom), type(module)(kernel, stride)
+    if isinstance(module, nn.AvgPool2d) and (beyond or not module.count_include_pad or module.divisor_override):
+        image = torch.ones(1, *shape_of(source)[1:])
+        _make_good(graph_module, node, module(image) / plain(border(image)))
+    if any(sides):
+        node.args = (insert_before(graph_module, node, f"{node.target}_pad", border),)
+    _set(graph_module, node, plain)
+
+
+def _make_good(graph_module: fx.GraphModule, node: fx.Node, factor: Tensor) -> None:
+    """Multiply what a node gives by ``factor`` [1, channels, height, width], of which all channels are alike."""
+    if torch.allclose(factor, torch.ones(())):
+        return
+    if torch.allclose(factor, factor[:, :, :1, :1]):
+        scale = Scale(factor[0, :, 0, 0], torch.zeros(factor.shape[1]))
+        insert_after(graph_module, node, f"{node.target}_factor", scale)
+        return
+    name = f"{node.name}_factor"
+    graph_module.register_buffer(name, factor)
+    with graph_module.graph.inserting_after(node):
+        held = graph_module.graph.get_attr(name)
+    with graph_module.graph.inserting_after(held):
+        product = graph_module.graph.call_function(operator.mul, (node, held))
+    node.replace_all_uses_with(product, delete_user_cb=lambda user: user is not product)
 
 
 def insert_before(graph_module: fx.GraphModule, node: fx.Node, wanted: str, module: nn.Module) -> fx.Node:
@@ -203,8 +226,8 @@ def _padding(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> 
     pad = module_of(graph_module, source)
     if not isinstance(module, nn.Conv2d) or module.padding_mode != "zeros" or source is None:
         return
-    if module.padding == "valid":
-        module.padding = (0, 0)
+    if isinstance(module.padding, str):
+        _pad_in_numbers(graph_module, node, module)
     if isinstance(pad, ZeroPad) and only_user(source) is node and isinstance(module.padding, tuple):
         left, right, top, bottom = pad.sides
         if left == right >= 0 and top == bottom >= 0:  # a crop comes after zeros, or takes them away again
@@ -213,6 +236,16 @@ def _padding(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> 
             before = source_of(source)
             assert before is not None
             replace(graph_module, source, before)
+
+
+def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node, module: nn.Conv2d) -> None:
+    """'valid' and 'same' in pixels; where 'same' is more on the right or below, as a layer of its own."""
+    left, right, top, bottom = module._reversed_padding_repeated_twice
+    module.padding = (top, left) if (left, top) == (right, bottom) else (0, 0)
+    if (left, top) != (right, bottom):
+        pad = ZeroPad(left, right, top, bottom)
+        node.args = (insert_before(graph_module, node, f"{node.target}_pad", pad),)
+        module._reversed_padding_repeated_twice = [0, 0, 0, 0]
 
 
 def _shuffle(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:

@@ -83,8 +83,8 @@ class Clamp(nn.Module):
         return torch.clamp(x, -0.5, 1.5)
 
 
-@pytest.mark.parametrize("clamp", [nn.ReLU6, lambda: nn.Hardtanh(-1.0, 2.0), nn.Hardsigmoid, Clamp])
-def test_clamps_between_convolutions_compute_what_the_simulation_does(clamp, monkeypatch):
+@pytest.mark.parametrize("clamp", [nn.ReLU6, lambda: nn.Hardtanh(-1.0, 2.0), nn.Hardsigmoid, Clamp, nn.PReLU])
+def test_what_stands_between_convolutions_computes_what_the_simulation_does(clamp, monkeypatch):
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), clamp(), nn.Conv2d(8, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()

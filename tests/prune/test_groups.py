@@ -170,8 +170,9 @@ def test_other_peoples_nets_are_cut_as_planned(kind: type[nn.Module]) -> None:
     assert cost.macs(cut, arguments) == shape.macs(sizes) < cost.macs(model, arguments)
 
 
-def test_a_net_whose_channels_are_shuffled_is_refused() -> None:
-    channels = Channels(own_nets.build(own_nets.Shuffled), own_nets.ARGUMENTS)
+@pytest.mark.parametrize("kind", [own_nets.Shuffled, own_nets.Seldom])
+def test_a_net_whose_channels_do_not_stay_where_they_are_is_refused(kind: type[nn.Module]) -> None:
+    channels = Channels(own_nets.build(kind), own_nets.ARGUMENTS)
     sizes = {group.name: max(2, group.channels // 2) for group in channels.groups}
     with pytest.raises(UsageError, match="this model cannot be pruned: with fewer channels it "):
         channels.cut(sizes, ranked(channels))

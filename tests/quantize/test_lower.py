@@ -82,6 +82,10 @@ def folded(function, **layers):
         (lambda x, m: x.transpose(1, -1), [Permute]),
         (lambda x, m: x[:, 2:5], [Slice]),
         (lambda x, m: x[:, :, ::2, 1:], [Slice, Slice]),
+        (lambda x, m: x[..., ::2], [Slice]),
+        (lambda x, m: x[:, 1], [Slice, Reshape]),
+        (lambda x, m: x[..., -1, :], [Slice, Reshape]),
+        (lambda x, m: torch.cat(x.chunk(4, 1)[1:3], 1), [Slice, Slice, torch.cat]),
         (lambda x, m: torch.cat([x.split([3, 5], 1)[1], x.split(3, dim=1)[0]], 1), [Slice, Slice, torch.cat]),
         (lambda x, m: m.conv(x) * m.gamma, [nn.Conv2d]),
         (lambda x, m: m.conv(x) * 3, [nn.Conv2d]),
@@ -114,8 +118,15 @@ def test_functions_become_layers(function, expected):
         (nn.ChannelShuffle(4), [ChannelShuffle]),
         (nn.ZeroPad2d((1, 2, 0, 1)), [ZeroPad]),
         (nn.AdaptiveAvgPool2d(3), [nn.AvgPool2d]),
-        (nn.AvgPool2d(2, count_include_pad=False, ceil_mode=True), [nn.AvgPool2d]),
+        (nn.AdaptiveMaxPool2d(1), [nn.MaxPool2d]),
+        (nn.AdaptiveMaxPool2d((3, 4)), [nn.MaxPool2d]),
+        (nn.AvgPool2d(3, count_include_pad=False, ceil_mode=True), [nn.AvgPool2d]),
+        (nn.AvgPool2d(2, ceil_mode=True), [ZeroPad, nn.AvgPool2d, operator.mul]),
+        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), [ZeroPad, nn.AvgPool2d, operator.mul]),
+        (nn.AvgPool2d(3, 2, 1, divisor_override=5), [ZeroPad, nn.AvgPool2d, Scale]),
         (nn.Conv2d(8, 4, 3, padding="valid"), [nn.Conv2d]),
+        (nn.Conv2d(8, 4, 3, padding="same", dilation=2), [nn.Conv2d]),
+        (nn.Conv2d(8, 4, (4, 3), padding="same"), [ZeroPad, nn.Conv2d]),
     ],
 )
 def test_layers_become_simpler_ones(layer, expected):
@@ -140,6 +151,31 @@ def test_nothing_is_computed_in_place_since_a_tensor_may_have_other_readers():
     parts = [part for part in fold(model, SIZE).modules() if hasattr(part, "inplace")]
     assert len(parts) == 2
     assert not any(part.inplace for part in parts)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [nn.ReLU(inplace=True), F.relu_, lambda x: F.relu(x, inplace=True), lambda x: x.relu_(), lambda x: x.mul_(0.5)],
+)
+def test_what_takes_a_tensor_after_it_was_written_over_takes_what_was_written(write):
+    def forward(x, m):
+        y = m.conv(x)
+        before = y * 2
+        written = m.write(y) if isinstance(write, nn.Module) else write(y)
+        return written + 3 * y + before  # y is written by now, before is not
+
+    folded(forward, **({"write": write} if isinstance(write, nn.Module) else {}))
+
+
+def test_layers_that_share_weights_have_weights_of_their_own():
+    model = nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
+    model[1].weight = model[0].weight
+    first, second = (part for part in fold(nets.with_statistics(model), SIZE).modules() if type(part) is nn.Conv2d)
+    assert first.weight.data_ptr() != second.weight.data_ptr()
+    unfolded = nn.Sequential(*model[:2])
+    first, second = (part for part in fold(unfolded, SIZE).modules() if type(part) is nn.Conv2d)
+    assert first.weight is not second.weight
+    nets.assert_close(first.weight, second.weight)
 
 
 def test_a_shuffle_written_with_views_is_one_layer():

@@ -268,6 +268,18 @@ def test_pair_columns_keeps_a_relu_that_is_a_function():
     assert names[1:5] == ["conv1_pair", "conv1", "relu", "conv1_unpair"]
 
 
+def test_pair_columns_leaves_a_convolution_on_what_is_joined_or_added_alone():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.image, self.joined = nn.Conv2d(3, 1, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            return self.joined(torch.cat([x, self.image(x)], 1))
+
+    assert count(rewritten(Net().eval(), ["pair_columns"], (3, 6, 8)), GroupColumns) == 0
+
+
 def test_pair_columns_with_two_users_of_the_convolution():
     class Net(nn.Module):
         def __init__(self):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgecnn.errors import UsageError
-from edgecnn.models import ModelArguments
+from edgecnn.errors import CheckFailedError
+from edgecnn.models import ModelArguments, Normalization
+from edgecnn.models.normalization import attach
 from edgecnn.quantize import passes
 from edgecnn.quantize.floats import float_layers_of
 from edgecnn.quantize.fold import fold
@@ -65,6 +66,21 @@ def test_weights_of_4_bits_are_for_what_is_neither_first_nor_last_nor_depthwise(
         [f"conv{n}.point" for n in (2, 3, 4)] + [f"res{n}.conv{m}" for n in (2, 3, 4) for m in (1, 2)] + ["fc1", "fc2"]
     )
     assert set(weight_bits(quantized(nets.untrained("depth_res"), size=(3, 32, 32))).values()) == {8}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("before", ["normalization", "batchnorm"])
+def test_the_first_layer_keeps_8_bits_whatever_the_image_goes_through_before_it(channels, before):
+    net = named(
+        bn=nn.BatchNorm2d(channels), conv=nn.Conv2d(channels, 8, 3, padding=1), relu=nn.ReLU(),
+        middle=nn.Conv2d(8, 8, 3), mean=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(8, 10),
+    )  # fmt: skip
+    if before == "normalization":
+        attach(net, Normalization((0.5,) * channels, (0.25,) * channels))
+        net.bn = nn.Identity()
+    graph_module = fold(net.eval(), ModelArguments(10, channels, (8, 8)))
+    bits = weight_bits(insert_quantizers(graph_module, STATIC_W4A8))
+    assert [name for name, each in bits.items() if each == 4] == ["middle"]
 
 
 def test_an_average_has_the_grid_of_what_it_averages_and_a_rounding_of_its_own():
@@ -262,14 +278,44 @@ def test_a_fixed_grid_is_left_by_a_layer_to_be_joined():
     assert boundaries_of(graph_module) == 0
 
 
-def test_a_fixed_grid_that_is_no_image_cannot_be_joined():
-    class Net(nn.Module):
-        def forward(self, x):
-            x = x.mean((2, 3))
-            return torch.cat([x, torch.tanh(x)], 1)
+class JoinedFeatures(nn.Module):
+    """What is no image, of a fixed grid, joined with what has another."""
 
-    with pytest.raises(UsageError, match="operation 'tanh.*' has a grid of its own and cannot be joined"):
-        insert_quantizers(fold(Net().eval(), ModelArguments(10, 3, (8, 8))))
+    def __init__(self, *shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x):
+        x = x.mean((2, 3))
+        x = x.view(-1, *self.shape) if self.shape else x
+        return torch.cat([x, torch.tanh(x)], 1)
+
+
+def test_features_with_a_fixed_grid_are_joined_too():
+    graph_module = insert_quantizers(fold(JoinedFeatures().eval(), ModelArguments(10, 3, (8, 8))))
+    moved = graph_module.get_submodule("tanh_1_moved")
+    assert isinstance(moved, nn.Linear)
+    assert torch.equal(moved.weight, torch.eye(3)) and not moved.weight.requires_grad
+    assert boundaries_of(graph_module) == 0
+
+
+def test_a_fixed_grid_of_other_dimensions_cannot_be_joined():
+    with pytest.raises(CheckFailedError, match="what 'tanh.*' gives has an int8 grid of its own and 3 dimensions"):
+        insert_quantizers(fold(JoinedFeatures(3, 1).eval(), ModelArguments(10, 3, (8, 8))))
+
+
+def test_a_fixed_grid_that_a_pass_gave_is_left_as_any_other():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(1, 6, 1)
+
+        def forward(self, x):
+            return torch.cat([torch.tanh(self.one(x)), torch.relu(self.two(x))], 1)
+
+    arguments = ModelArguments(10, 1, (8, 8))
+    graph_module = passes.apply(fold(Net().eval(), arguments), ["pair_columns"], arguments)
+    assert "one_unpair_moved" in order(insert_quantizers(graph_module))
 
 
 def test_the_product_of_two_tensors_has_a_range_of_its_own():

@@ -69,4 +69,5 @@ def apply(graph_module: fx.GraphModule, names: Iterable[str], arguments: ModelAr
             propagate_shapes(graph_module, arguments)
             rewrite(graph_module)
             finish(graph_module)
+    propagate_shapes(graph_module, arguments)
     return graph_module

@@ -63,7 +63,7 @@ def _group_columns(graph_module: fx.GraphModule, count: int, word: str) -> None:
     found = []
     for node in graph_module.graph.nodes:
         convolution = module_of(graph_module, node)
-        if isinstance(convolution, nn.Conv2d):
+        if isinstance(convolution, nn.Conv2d) and _of_layers_alone(node.args[0]):
             grouped = _grouped(convolution, shape_of(node.args[0])[3], shape_of(node)[3], count)
             if grouped is not None:
                 found.append((node, grouped))
@@ -79,6 +79,14 @@ def _group_columns(graph_module: fx.GraphModule, count: int, word: str) -> None:
             pixels = graph_module.graph.call_module(f"{node.name}_un{word}", (last,))
         for user in [user for user in last.users if user is not pixels]:
             user.replace_input_with(last, pixels)
+
+
+def _of_layers_alone(tensor: fx.Node) -> bool:
+    """True for an image that comes from a layer, or is the model's own, and that only layers take.
+
+    The converter keeps what additions and concatenations take or give in an order in which columns are no neighbours.
+    """
+    return all(node.op in ("placeholder", "call_module") for node in (tensor, *tensor.users))
 
 
 def _grouped(convolution: nn.Conv2d, width: int, width_out: int, count: int) -> nn.Conv2d | None:
