@@ -29,7 +29,8 @@ class Address:
                 "a target with a password is not taken; use a key: ssh-copy-id USER@HOST, then ssh://USER@HOST"
             )
         if match is None or not 0 < int(match[3] or 22) < 65536:
-            raise UsageError(f"--target '{printable(text)}' is no address (valid: ssh://[USER@]HOST[:PORT])")
+            meant = f"; did you mean ssh://{text}?" if re.fullmatch(f"(?:{USER}@)?{HOST}", text) else ""
+            raise UsageError(f"'{printable(text)}' is no address (valid: ssh://[USER@]HOST[:PORT]){meant}")
         return cls(match[2].strip("[]"), match[1], int(match[3]) if match[3] else None)
 
     def __str__(self) -> str:

@@ -112,15 +112,14 @@ def run(
     sign: Path | None,
 ) -> None:
     """Everything after the options of ``quantize`` and ``export`` are read."""
-    from edgecnn.export.bundle import write_bundle
+    from edgecnn.export.bundle import check_place, write_bundle
     from edgecnn.export.drafts import check_layers
-    from edgecnn.runtime.files import refuse_existing
     from edgecnn.runtime.signature import signer
 
     signing = None if sign is None else signer(sign)
     wanted = files.orders()
     if out is not None:
-        refuse_existing(out, force)
+        check_place(out, force)
     measure = None if ways.target is None else made_for.measure_on(ways.target, say)
     if ways.trained is not None and calibration == "synthetic":
         raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
@@ -129,7 +128,7 @@ def run(
     suffix = "-synthetic" if source.held_out is not None else "" if ways.trained is None else "-qat"
     folder = out or Path(f"{source.name}-{files.recipe.name}{suffix}")
     if ways.long:
-        refuse_existing(folder, force)
+        check_place(folder, force)
     if ways.trained is not None:
         source = replace(source, trained=ways.trained(source, _rewrites(wanted, files.recipe)))
     outcome, record = None, None

@@ -76,10 +76,7 @@ def measure_on(target: str, say: Say) -> Measure:
 def _address(target: str) -> Address:
     from edgecnn.deploy.ssh.address import Address
 
-    try:
-        return Address.parse(target)
-    except UsageError as error:
-        raise UsageError(str(error).replace("--target", "--for")) from error
+    return Address.parse(target)
 
 
 def reach(target: str, say: Say) -> None:

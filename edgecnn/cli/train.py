@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,15 @@ def command(
         model, dataset, recipe, folder, device=device, resume=resume, force=force, command=recorded,
         normalization=normalization, teacher=taught_by, origin=origin, start=start,
     )  # fmt: skip
+    kind = "validation" if recipe.validation else "test"
+    accuracy, images = (header.metrics[f"{kind}_{what}"] for what in ("accuracy", "images"))
+    guessed = 1 / len(dataset.classes)
+    if accuracy < guessed + 2 * math.sqrt(guessed * (1 - guessed) / images) and first_process():
+        click.echo(
+            f"nothing was learned: guessing is right on {guessed:.1%}; lower --learning-rate ({recipe.learning_rate}), "
+            "or train for more --epochs",
+            err=True,
+        )
     if as_json:
         print_json({
             "model": model,
@@ -165,10 +175,9 @@ def command(
             "curve": str(folder / CURVE),
         })  # fmt: skip
     elif first_process():
-        kind = "validation" if recipe.validation else "test"
         click.echo(
-            f"{kind} accuracy {header.metrics[f'{kind}_accuracy']:.4f} on {header.metrics[f'{kind}_images']:,.0f} "
-            f"images of {dataset.name}, {header.training['seconds']:.0f} s"
+            f"{kind} accuracy {accuracy:.4f} on {images:,.0f} images of {dataset.name}, "
+            f"{header.training['seconds']:.0f} s"
         )
         click.echo(f"weights {folder / WEIGHTS}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,24 +12,41 @@ import numpy as np
 
 import edgecnn
 from edgecnn.checkpoint import tool_versions
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, UsageError
 from edgecnn.export.drafts import Order
 from edgecnn.export.judge import Judged, image_of, judge
 from edgecnn.export.source import Source
 from edgecnn.models.cost import macs, parameters
 from edgecnn.quantize.recipe import Recipe
-from edgecnn.runtime.files import new_folder, write_bytes
+from edgecnn.runtime.artifact import FORMAT_OF_SUFFIX
+from edgecnn.runtime.files import new_folder, refuse_existing, write_bytes
 from edgecnn.runtime.made_for import MadeFor
-from edgecnn.runtime.manifest import Dataset, FileEntry, Manifest, Model, Sample
-from edgecnn.runtime.signature import Sign
+from edgecnn.runtime.manifest import MANIFEST, Dataset, FileEntry, Manifest, Model, Sample
+from edgecnn.runtime.signature import SIGNATURE, Sign
 
 LABELS = "labels.txt"
 SAMPLE = "sample.npz"
 SAMPLE_IMAGES = 1000
+NAMES = (MANIFEST, SIGNATURE, LABELS, SAMPLE)  # in a bundle, beside its artifacts
 TOOLS = (
     "torch", "torchao", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxscript",
     "onnxruntime", "numpy",
 )  # fmt: skip
+
+
+def check_place(out: Path, force: bool) -> None:
+    """Raise OutputExistsError if ``out`` is there without ``force``, which replaces a bundle and nothing else.
+
+    Raises UsageError for anything that is no bundle or holds more than one, OutputError where nothing can be written.
+    """
+    refuse_existing(out, force)
+    if not os.path.lexists(out):
+        return
+    names = sorted(os.listdir(out)) if out.is_dir() else [out.name]
+    others = [name for name in names if name not in NAMES and Path(name).suffix not in FORMAT_OF_SUFFIX]
+    if others or (names and MANIFEST not in names):
+        what = f"'{others[0]}' is no part of one" if others else f"{out} has no {MANIFEST}"
+        raise UsageError(f"--force replaces a bundle and nothing else, and {what}; choose another --out than {out}")
 
 
 def write_bundle(
@@ -46,8 +64,9 @@ def write_bundle(
 
     The bundle's main file is the TFLite file of ``recipe`` (or the first format ordered, without TFLite). ``made_for``
     says how ``orders`` were chosen, ``sign`` signs it all. Raises CheckFailedError, and writes nothing, if the main
-    file fails or is not the one that was measured; OutputExistsError if ``out`` is there without ``force``.
+    file fails or is not the one that was measured; what check_place does for ``out``.
     """
+    check_place(out, force)
     with new_folder(out, force) as folder:
         judged = judge(orders, source, folder, say)
         main = next(each for each in judged if each.order.recipe is recipe)

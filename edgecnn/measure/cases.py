@@ -67,7 +67,8 @@ def _files(path: Path) -> Iterator[tuple[Path, Bundle | None, Artifact | None]]:
         yield from ((path / artifact.file, bundle, artifact) for artifact in bundle.manifest.artifacts)
         return
     if path.suffix not in FORMAT_OF_SUFFIX or not path.is_file():
-        raise BadFileError(f"{path} is not a bundle folder or a file ending in {', '.join(FORMAT_OF_SUFFIX)}")
+        what = "is not" if path.exists() else "is not there; give"
+        raise BadFileError(f"{path} {what} a bundle folder or a file ending in {', '.join(FORMAT_OF_SUFFIX)}")
     if (path.parent / MANIFEST).is_file():
         bundle = open_bundle(path.parent)
         yield path, bundle, bundle.file(path.name)

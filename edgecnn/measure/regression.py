@@ -115,7 +115,7 @@ def compare(old: Session, new: Session, limits: Sequence[Limit], force: bool = F
     if obstacles and not force:
         more = f" and {len(obstacles) - SHOWN_OBSTACLES} more" if len(obstacles) > SHOWN_OBSTACLES else ""
         shown = "; ".join(obstacles[:SHOWN_OBSTACLES]) + more
-        raise UsageError(f"these cannot be compared: {shown}. Bench both in the same way, or give --force")
+        raise UsageError(f"these cannot be compared: {shown}; bench both in the same way, or give --force")
     for limit in limits:
         if both and not any(_values(each.old, limit) for each in both):
             raise UsageError(f"{limit.name} of no file is in the old bench; leave it out of --fail-on")
@@ -206,7 +206,7 @@ def _too_few(each: Pair, limit: Limit) -> Iterator[str]:
     """A limit that could never be failed is no limit."""
     before, now = _values(each.old, limit), _values(each.new, limit)
     if limit.metric in BY_RUNS and before and now and stats.least_p(len(before), len(now)) >= LEVEL:
-        yield f"{len(before)} and {len(now)} runs can never differ at {LEVEL:.0%}, 4 and 4 can: bench with --runs 5"
+        yield f"{len(before)} and {len(now)} runs can never differ at {LEVEL:.0%}: bench both with --runs 5"
 
 
 def _blind(each: Pair, limit: Limit) -> Iterator[str]:

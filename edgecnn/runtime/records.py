@@ -28,7 +28,7 @@ def read_content(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
-        raise BadFileError(f"cannot read {path}: {error.strerror or error}") from error
+        raise BadFileError(f"cannot read {path}: {error.strerror or error}; give another path") from error
     if len(content) > limit:
         raise BadFileError(f"{path} is larger than the {limit} bytes allowed")
     return content

@@ -12,8 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from edgecnn.errors import UsageError
+from edgecnn.errors import UnknownNameError, UsageError
 
+DEVICES = ("cpu", "cuda")
 # Features with which a processor multiplies bfloat16, of those that torch.cpu knows; "bf16" is ARM's.
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
@@ -21,14 +22,14 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 def choose_device(name: str) -> torch.device:
     """'auto' takes CUDA where there is one, otherwise the CPU; under torchrun each process takes its own GPU.
 
-    Raises UsageError for a device that cannot be used here.
+    Raises UnknownNameError for one of another kind, UsageError for a device that cannot be used here.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in DEVICES:
+        raise UnknownNameError("device", name, ("auto", *DEVICES))
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("edgecnn does not train there")
         if device.type == "cuda" and "LOCAL_RANK" in os.environ:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.empty(1, device=device)

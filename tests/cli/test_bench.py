@@ -191,7 +191,7 @@ def test_every_file_failing_exits_with_1(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["none.tflite"], "none.tflite is not a bundle folder or a file ending in"),
+        (["none.tflite"], "none.tflite is not there; give a bundle folder or a file ending in"),
         (["BUNDLE", "--runtime", "litert,onnx"], "unknown runtime 'onnx'; did you mean 'onnxruntime'?"),
         (["BUNDLE", "--runtime", ","], "--runtime ',' names no runtime"),
         (["BUNDLE", "--runtime", "torchscript"], "none of the 2 files can run in torchscript"),

@@ -81,7 +81,7 @@ def test_a_crash_of_the_engine_is_one_line(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["none.tflite"], "none.tflite is not a bundle folder or a file ending in"),
+        (["none.tflite"], "none.tflite is not there; give a bundle folder or a file ending in"),
         (["BAD"], "are not a TFLite file"),
         (["FILE", "--threads", "99999"], "--threads 99999 is more than the"),
         (["FILE", "--pin", "99999"], "--pin 99999 names a CPU that this process may not use"),

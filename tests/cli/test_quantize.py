@@ -30,7 +30,7 @@ from edgecnn.measure.accuracy import Score
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.runtime.bundle import open_bundle
-from edgecnn.runtime.manifest import Artifact, InputTensor
+from edgecnn.runtime.manifest import MANIFEST, Artifact, InputTensor
 from edgecnn.runtime.preprocess import OutputSpec
 from tests import nets
 from tests.export import breaking
@@ -299,17 +299,16 @@ def test_weights_that_are_no_numbers(tmp_path, capfd):
 def test_an_existing_output_is_replaced_only_by_force_and_only_by_a_whole_bundle(tmp_path, capfd, monkeypatch):
     out = tmp_path / "b"
     out.mkdir()
-    (out / "old").write_text("kept")
+    (out / MANIFEST).write_text("kept")
     words = [*FAST, "--out", out]
     assert refused(capfd, *words).startswith(f"{out} already exists; ")
     convert = tflite.convert_quantized
     with monkeypatch.context() as broken:
         broken.setattr(tflite, "convert_quantized", lambda *words: breaking.with_bias_scale(convert(*words), 2, 2.0))
         assert "no bundle was written" in refused(capfd, *words, "--force", code=1)
-    assert [path.name for path in out.iterdir()] == ["old"]
+    assert [path.read_text() for path in out.iterdir()] == ["kept"]
     assert run(capfd, *words, "--force")[0] == 0
     open_bundle(out)
-    assert not (out / "old").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
     assert refused(capfd, *words).startswith(f"{out} already exists; ")
 

@@ -152,7 +152,7 @@ VALID = "(valid: x86, cortex-a53, cortex-a72, cortex-a76, ssh://[USER@]HOST[:POR
     [
         (["--for", "cortex-a75"], f"--for 'cortex-a75' is no target {VALID}"),
         (["--for", ""], f"--for '' is no target {VALID}"),
-        (["--for", "ssh://a b"], "--for 'ssh://a b' is no address (valid: ssh://[USER@]HOST[:PORT])"),
+        (["--for", "ssh://a b"], "'ssh://a b' is no address (valid: ssh://[USER@]HOST[:PORT])"),
         (["--for", "x86", "--recipe", "float16"], "--for chooses among files of static_w8a8, not of float16"),
         (["--for", "auto", "--passes", "none"], "--for chooses by cost what --passes chooses otherwise; give one"),
         (

@@ -24,6 +24,15 @@ from tests.train import small
 WORDS = ["train", "--model", "lenet", "--data", "digits", "--epochs", "1", "--batch-size", "64", "--device", "cpu"]
 
 
+def test_a_training_that_learned_nothing_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "--learning-rate", "1e5", "--optimizer", "sgd", "--out", str(tmp_path / "run")]) == 0
+    assert "nothing was learned: guessing is right on 10.0%; lower --learning-rate (100000.0), or train for more" in (
+        capfd.readouterr().err
+    )
+    assert main([*WORDS, "--out", str(tmp_path / "good")]) == 0
+    assert "nothing was learned" not in capfd.readouterr().err
+
+
 def refused(capfd: pytest.CaptureFixture[str], *words: str) -> str:
     """The one line of an error that a refused command leaves."""
     assert main([*WORDS, *words]) == 2
@@ -113,7 +122,7 @@ def test_auto_says_which_data_it_took_and_records_it(
         (["--optimizer", "sdg"], "unknown optimizer 'sdg'; did you mean 'sgd'? (valid: adamw, muon, sgd)"),
         (["--precision", "float16"], "did you mean 'bfloat16'? (valid: auto, bfloat16, float32)"),
         (["--weights", "cifra10"], "unknown weights 'cifra10'; did you mean 'cifar10'? (valid: "),
-        (["--device", "gpu"], "device 'gpu' cannot be used"),
+        (["--device", "gpu"], "unknown device 'gpu'"),
         (["--epochs", "0"], "'--epochs': 0 is not in the range x>=1."),
         (["--epochs", "many"], "'--epochs': 'many' is not a valid integer range"),
         (["--batch-size", "1348"], "a batch of 1348 is more than the 1347 training images; give --batch-size 1024"),

@@ -155,7 +155,7 @@ def test_a_connection_that_breaks_is_made_again(
     [
         (["{target}"], "got 1 words (valid: edgecnn deploy BUNDLE ssh://[USER@]HOST)"),
         (["{bundle}", "--rollback", "{target}"], "valid: edgecnn deploy --rollback ssh://[USER@]HOST"),
-        (["{bundle}", "pi@board"], "'pi@board' is no address"),
+        (["{bundle}", "pi@board"], "did you mean ssh://pi@board?"),
         (["{bundle}", "{target}", "--name", "../door"], "--name '../door' cannot be used"),
         (["{bundle}", "{target}", "--name", "env-1"], "--name 'env-1' cannot be used"),
         (["--rollback", "{target}", "--offline"], "--rollback installs nothing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import edgecnn
-from edgecnn.errors import CheckFailedError, OutputExistsError
+from edgecnn.errors import CheckFailedError, OutputExistsError, UsageError
 from edgecnn.export import bundle as writing
 from edgecnn.export import tflite
 from edgecnn.export.bundle import write_bundle
@@ -19,6 +20,7 @@ from edgecnn.measure.accuracy import score
 from edgecnn.quantize import passes
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.runtime.bundle import open_bundle
+from edgecnn.runtime.manifest import MANIFEST
 from tests import nets
 from tests.export import breaking
 
@@ -123,11 +125,36 @@ def test_a_bundle_is_replaced_only_by_force_and_only_as_a_whole(tmp_path):
     order = Order("torchscript", FLOAT32)
     out = tmp_path / "b"
     out.mkdir()
-    (out / "precious").write_text("kept")
+    written(out, order, recipe=FLOAT32, force=True)  # an empty folder is no loss
     with pytest.raises(OutputExistsError):
         written(out, order, recipe=FLOAT32)
-    assert [path.name for path in out.iterdir()] == ["precious"]
+    (out / MANIFEST).write_text("damaged")
     written(out, order, recipe=FLOAT32, force=True)
-    assert not (out / "precious").exists()
     open_bundle(out)
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["holiday.jpg"], "'holiday.jpg' is no part of one; choose another --out than {out}"),
+        (["manifest.json", "labels.txt", "notes.md"], "'notes.md' is no part of one"),
+        (["mine.tflite"], "{out} has no manifest.json"),
+    ],
+)
+def test_force_replaces_nothing_but_bundles(names, reason, tmp_path):
+    out = tmp_path / "b"
+    out.mkdir()
+    for name in names:
+        (out / name).write_text("precious")
+    with pytest.raises(UsageError, match=re.escape(reason.format(out=out))):
+        written(out, Order("torchscript", FLOAT32), recipe=FLOAT32, force=True)
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(names, "precious")
+
+
+def test_force_replaces_no_file(tmp_path):
+    out = tmp_path / "b"
+    out.write_text("precious")
+    with pytest.raises(UsageError, match="'b' is no part of one"):
+        written(out, Order("torchscript", FLOAT32), recipe=FLOAT32, force=True)
+    assert out.read_text() == "precious"

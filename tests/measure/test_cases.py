@@ -80,8 +80,8 @@ def test_what_is_no_file_to_measure_is_refused(tmp_path: Path) -> None:
         find_cases(Order((path,), ("litertt",)))
     with pytest.raises(UsageError, match="none of the 1 files can run in onnxruntime"):
         find_cases(Order((path,), ("onnxruntime",)))
-    for wrong in (tmp_path / "none.tflite", Path(__file__)):
-        with pytest.raises(BadFileError, match="is not a bundle folder or a file ending in"):
+    for wrong, what in ((tmp_path / "none.tflite", "is not there; give"), (Path(__file__), "is not")):
+        with pytest.raises(BadFileError, match=f"{wrong} {what} a bundle folder or a file ending in"):
             find_cases(Order((wrong,), ALL))
     with pytest.raises(BadFileError, match="manifest.json"):
         find_cases(Order((tmp_path,), ALL))

@@ -139,11 +139,11 @@ def test_what_the_machine_disturbs_most_must_differ_by_more(statistic: str) -> N
 
 def test_too_few_runs_to_ever_differ_are_refused() -> None:
     few = session(row(times=FAST[:3]))
-    with pytest.raises(UsageError, match="3 and 3 runs can never differ at 5%, 4 and 4 can: bench with --runs 5"):
+    with pytest.raises(UsageError, match="3 and 3 runs can never differ at 5%: bench both with --runs 5"):
         only(few, few, "latency:5%")
     assert only(few, few, "bytes:1%").verdict == SAME
     assert compare(few, few, parse_limits("latency:5%"), force=True).warnings == (
-        "3 and 3 runs can never differ at 5%, 4 and 4 can: bench with --runs 5",
+        "3 and 3 runs can never differ at 5%: bench both with --runs 5",
     )
 
 

@@ -174,5 +174,5 @@ def test_other_peoples_nets_are_cut_as_planned(kind: type[nn.Module]) -> None:
 def test_a_net_whose_channels_do_not_stay_where_they_are_is_refused(kind: type[nn.Module]) -> None:
     channels = Channels(own_nets.build(kind), own_nets.ARGUMENTS)
     sizes = {group.name: max(2, group.channels // 2) for group in channels.groups}
-    with pytest.raises(UsageError, match="this model cannot be pruned: with fewer channels it "):
+    with pytest.raises(UsageError, match="this model cannot be pruned: "):
         channels.cut(sizes, ranked(channels))

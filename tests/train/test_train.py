@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d, cross_entropy
 from edgecnn import checkpoint
 from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import Memory
-from edgecnn.errors import BadFileError, OutputExistsError, UsageError
+from edgecnn.errors import BadFileError, OutputExistsError, UnknownNameError, UsageError
 from edgecnn.evaluate import predictor, score_model
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS, TrainRecipe, choose_device, train
 from edgecnn.train.folder import RunFolder
@@ -287,9 +287,15 @@ def test_what_is_no_checkpoint_is_not_resumed(tmp_path: Path) -> None:
     refused("not a whole safetensors file")
 
 
-@pytest.mark.parametrize("name", ["tpu", "meta", "cuda:99", "no such"])
+@pytest.mark.parametrize("name", ["cuda:99", "cuda:x"])
 def test_a_device_that_is_not_here(name: str) -> None:
     with pytest.raises(UsageError, match=rf"device '{name}' cannot be used \(.*\); use auto, cpu or cuda"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["tpu", "meta", "gpu", "no such"])
+def test_a_device_of_another_kind(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"unknown device '{name}'.* \(valid: auto, cpu, cuda\)"):
         choose_device(name)
 
 
