@@ -174,9 +174,10 @@ def _check_operations(file: str, draft: Draft) -> None:
     except BrokenFileError as error:
         assert draft.graph is not None
         unusual = float_operations(draft.graph) if draft.recipe.simulated else without_kernel(draft.graph)
-        listed = f" One of these may be why: {', '.join(unusual)}; put others in their place" if unusual else ""
+        cause = f"; put another layer in the place of {', '.join(unusual)}, which may be why" if unusual else ""
+        reason = error.reason.partition(" (")[0]  # without all that would be let through
         raise CheckFailedError(
-            f"{file}: the converter made of the model what edgecnn lets no device run: {error.reason}.{listed}"
+            f"{file}: the converter made of the model what edgecnn lets no device run: {reason}{cause}"
         ) from error
 
 

@@ -81,6 +81,18 @@ class LayerNorm(nn.LayerNorm):
         return result
 
 
+class GroupNorm(nn.GroupNorm):
+    """torch's, written out as LayerNorm is; with a group for each channel it is InstanceNorm."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        channels, height, width = input.shape[1:]
+        groups = input.reshape(-1, self.num_groups, channels // self.num_groups * height * width)
+        centred = groups - groups.mean(2, keepdim=True)
+        result = centred * torch.rsqrt((centred * centred).mean(2, keepdim=True) + self.eps)
+        result = result.reshape(-1, channels, height, width)
+        return result * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1) if self.affine else result
+
+
 class UnitClamp(nn.Module):
     """Values below 0 become 0, above 1 become 1: what a hard sigmoid is behind a layer that scales by 1/6.
 

@@ -30,6 +30,7 @@ from edgecnn.quantize.graph import (
 from edgecnn.quantize.layers import (
     ChannelShuffle,
     GlobalMean,
+    GroupNorm,
     LayerNorm,
     Permute,
     Reshape,
@@ -86,7 +87,7 @@ def _set(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None
 
 
 def _kinds(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
-    """SiLU is sigmoid and product; a Hardtanh is one of the clamps that runtimes know; padding lies channels-last."""
+    """What is written out: SiLU, norms, a Hardtanh that is one of the clamps runtimes know, padding channels-last."""
     if isinstance(module, nn.SiLU):
         source = source_of(node)
         assert source is not None
@@ -100,6 +101,12 @@ def _kinds(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> No
         _set(graph_module, node, UnitClamp())
     elif type(module) is nn.LayerNorm:
         module.__class__ = LayerNorm
+    elif type(module) is nn.GroupNorm:
+        module.__class__ = GroupNorm
+    elif isinstance(module, nn.InstanceNorm2d) and not module.track_running_stats:
+        norm = GroupNorm(module.num_features, module.num_features, module.eps, module.affine)
+        norm.load_state_dict(module.state_dict())
+        _set(graph_module, node, norm)
     elif isinstance(module, nn.ZeroPad2d):
         _set(graph_module, node, ZeroPad(*module.padding))
 

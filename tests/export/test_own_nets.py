@@ -79,3 +79,15 @@ def test_float32_is_the_model(model, tmp_path):
     graph = passes.apply(fold(model, own_nets.ARGUMENTS), passes.defaults(FLOAT32), own_nets.ARGUMENTS)
     content = tflite.convert_float(graph, own_nets.ARGUMENTS)
     nets.assert_close(torch.from_numpy(logits(content, tmp_path)), torch.from_numpy(predictor(model)(PICTURES)), 1e-4)
+
+
+@pytest.mark.usefixtures("stored_conversions")
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 8), nn.InstanceNorm2d(8, affine=True)], ids=["group", "instance"])
+def test_norms_over_groups_of_channels_stay_float_and_are_the_model_s(norm, tmp_path):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, stride=2), norm, nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU()
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    graph = ptq.calibrate(model, own_nets.ARGUMENTS, [PICTURES], passes.defaults(STATIC_W8A8))
+    assert float_operations(graph) == ["1 (GroupNorm)"]
+    found, floats = logits(tflite.convert_quantized(graph, own_nets.ARGUMENTS), tmp_path), predictor(model)(PICTURES)
+    assert np.abs(found - floats).mean() < 0.05 * np.ptp(floats, axis=0).max()

@@ -13,7 +13,17 @@ from torch.nn import functional as F
 from edgecnn.errors import CheckFailedError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
+from edgecnn.quantize.layers import (
+    ChannelShuffle,
+    GlobalMean,
+    GroupNorm,
+    Permute,
+    Reshape,
+    Scale,
+    Slice,
+    UnitClamp,
+    ZeroPad,
+)
 from edgecnn.quantize.trace import lost
 from tests import nets, own_nets
 
@@ -124,6 +134,9 @@ def test_functions_become_layers(function, expected):
         (nn.AvgPool2d(2, ceil_mode=True), [ZeroPad, nn.AvgPool2d, operator.mul]),
         (nn.AvgPool2d(3, 2, 1, count_include_pad=False), [ZeroPad, nn.AvgPool2d, operator.mul]),
         (nn.AvgPool2d(3, 2, 1, divisor_override=5), [ZeroPad, nn.AvgPool2d, Scale]),
+        (nn.GroupNorm(2, 8), [GroupNorm]),
+        (nn.GroupNorm(4, 8, affine=False), [GroupNorm]),
+        (nn.InstanceNorm2d(8, affine=True), [GroupNorm]),
         (nn.Conv2d(8, 4, 3, padding="valid"), [nn.Conv2d]),
         (nn.Conv2d(8, 4, 3, padding="same", dilation=2), [nn.Conv2d]),
         (nn.Conv2d(8, 4, (4, 3), padding="same"), [ZeroPad, nn.Conv2d]),
