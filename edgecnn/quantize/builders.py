@@ -95,6 +95,7 @@ BUILDERS: dict[str, Callable[..., nn.Module | None]] = {
     "clip": _clamp,
     "constant_pad_nd": lambda pad, value=0: _pad(pad, value=value),
     "conv2d": _conv2d,
+    "elu": lambda alpha=1.0: nn.ELU(alpha),
     "gelu": lambda approximate="none": nn.GELU(approximate),
     "hardsigmoid": nn.Hardsigmoid,
     "hardswish": nn.Hardswish,

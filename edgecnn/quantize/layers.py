@@ -93,6 +93,13 @@ class GroupNorm(nn.GroupNorm):
         return result * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1) if self.affine else result
 
 
+class ELU(nn.ELU):
+    """torch's without a choice between two values, of which the converter makes an operation that is not let through."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.relu(input) - self.alpha * torch.relu(1 - torch.exp(input))
+
+
 class UnitClamp(nn.Module):
     """Values below 0 become 0, above 1 become 1: what a hard sigmoid is behind a layer that scales by 1/6.
 

@@ -28,6 +28,7 @@ from edgecnn.quantize.graph import (
     source_of,
 )
 from edgecnn.quantize.layers import (
+    ELU,
     ChannelShuffle,
     GlobalMean,
     GroupNorm,
@@ -103,6 +104,8 @@ def _kinds(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> No
         module.__class__ = LayerNorm
     elif type(module) is nn.GroupNorm:
         module.__class__ = GroupNorm
+    elif type(module) is nn.ELU:
+        module.__class__ = ELU
     elif isinstance(module, nn.InstanceNorm2d) and not module.track_running_stats:
         norm = GroupNorm(module.num_features, module.num_features, module.eps, module.affine)
         norm.load_state_dict(module.state_dict())

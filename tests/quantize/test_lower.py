@@ -14,6 +14,7 @@ from edgecnn.errors import CheckFailedError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.layers import (
+    ELU,
     ChannelShuffle,
     GlobalMean,
     GroupNorm,
@@ -79,6 +80,7 @@ def folded(function, **layers):
         (lambda x, m: F.hardsigmoid(x), [Scale, UnitClamp]),
         (lambda x, m: F.hardswish(x), [nn.Hardswish]),
         (lambda x, m: F.silu(x), [nn.Sigmoid, operator.mul]),
+        (lambda x, m: F.elu(x, 0.5), [ELU]),
         (lambda x, m: F.gelu(x, approximate="tanh"), [nn.GELU]),
         (lambda x, m: x.mean((2, 3), keepdim=True), [GlobalMean]),
         (lambda x, m: x.mean(dim=[-1, -2]), [GlobalMean, nn.Flatten]),
@@ -135,6 +137,7 @@ def test_functions_become_layers(function, expected):
         (nn.AvgPool2d(3, 2, 1, count_include_pad=False), [ZeroPad, nn.AvgPool2d, operator.mul]),
         (nn.AvgPool2d(3, 2, 1, divisor_override=5), [ZeroPad, nn.AvgPool2d, Scale]),
         (nn.GroupNorm(2, 8), [GroupNorm]),
+        (nn.ELU(0.7), [ELU]),
         (nn.GroupNorm(4, 8, affine=False), [GroupNorm]),
         (nn.InstanceNorm2d(8, affine=True), [GroupNorm]),
         (nn.Conv2d(8, 4, 3, padding="valid"), [nn.Conv2d]),
