@@ -88,6 +88,7 @@ def _avg_pool(
 # The parameters of each builder are named and ordered as those of the function, after its input.
 BUILDERS: dict[str, Callable[..., nn.Module | None]] = {
     "adaptive_avg_pool2d": lambda output_size: nn.AdaptiveAvgPool2d(output_size),
+    "adaptive_max_pool2d": lambda output_size: nn.AdaptiveMaxPool2d(output_size),
     "avg_pool2d": _avg_pool,
     "batch_norm": _batch_norm,
     "channel_shuffle": lambda groups: nn.ChannelShuffle(groups),

@@ -94,7 +94,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class ELU(nn.ELU):
-    """torch's without a choice between two values, of which the converter makes an operation that is not let through."""
+    """torch's without a choice between two values: the converter makes an operation of that which no device may run."""
 
     def forward(self, input: Tensor) -> Tensor:
         return torch.relu(input) - self.alpha * torch.relu(1 - torch.exp(input))

@@ -81,6 +81,7 @@ def folded(function, **layers):
         (lambda x, m: F.hardswish(x), [nn.Hardswish]),
         (lambda x, m: F.silu(x), [nn.Sigmoid, operator.mul]),
         (lambda x, m: F.elu(x, 0.5), [ELU]),
+        (lambda x, m: F.adaptive_max_pool2d(x, 3), [nn.MaxPool2d]),
         (lambda x, m: F.gelu(x, approximate="tanh"), [nn.GELU]),
         (lambda x, m: x.mean((2, 3), keepdim=True), [GlobalMean]),
         (lambda x, m: x.mean(dim=[-1, -2]), [GlobalMean, nn.Flatten]),
