@@ -20,16 +20,16 @@ LEAST_FREE = 1 << 30  # bytes; CIFAR-10 unpacked and some bundles
 @click.command(name="doctor")
 @json_option
 def command(as_json: bool) -> None:
-    """Look at this machine: system, CPU, runtimes, data and disk, with the command that mends what is missing.
+    """Look at this machine: system, CPU, runtimes, extras, data and disk, with the command that mends what is missing.
 
     Works on the light install. The exit code is 1 when no TFLite file can be run here.
     """
-    from edgecnn.measure.doctor import LIGHT, check_runtimes, int8_speed, runs_tflite
+    from edgecnn.measure.doctor import LIGHT, check_extras, check_runtimes, int8_speed, runs_tflite
     from edgecnn.measure.machine import read_machine
     from edgecnn.report.table import table
 
     machine, runtimes = read_machine(), check_runtimes()
-    findings = [*runtimes, _data(), _disk()]
+    findings = [*runtimes, *check_extras(), _data(), _disk()]
     if as_json:
         known = {"machine": dataclasses.asdict(machine), "int8": int8_speed(machine)}
         print_json(known | {"findings": [dataclasses.asdict(each) for each in findings]})

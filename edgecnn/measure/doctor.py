@@ -26,6 +26,21 @@ MEND = {
 }
 
 
+# What each extra is for, and the packages it brings; all of them must be there.
+EXTRAS = {
+    "train": ("training, quantizing and exporting", ("torch", "torchvision", "torchao", "litert_torch", "onnx")),
+    "serve": ("edgecnn serve", ("uvicorn", "python_multipart")),
+    "camera": ("cameras and videos in edgecnn watch", ("cv2",)),
+    "sign": ("signed bundles", ("cryptography",)),
+    "plots": ("edgecnn report --png", ("resvg_py",)),
+    "timm": ("models of timm", ("timm",)),
+}
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at: OK, ABSENT or BROKEN, what was found, and the command that mends it."""
@@ -43,7 +58,7 @@ def int8_speed(machine: Machine) -> list[str]:
 
 
 def check_runtimes(
-    installed: Callable[[str], bool] = lambda package: importlib.util.find_spec(package) is not None,
+    installed: Callable[[str], bool] = _installed,
     start: Callable[[], Worker] = Worker,
 ) -> list[Finding]:
     """A finding per module that runs files; importing one that is installed may crash, which is a finding too."""
@@ -61,6 +76,17 @@ def check_runtimes(
             findings.append(Finding(package, BROKEN, f"importing it: {error}", mend))
         else:
             findings.append(Finding(package, OK, f"{version} imports"))
+    return findings
+
+
+def check_extras(installed: Callable[[str], bool] = _installed) -> list[Finding]:
+    """A finding per extra: whether its packages are installed."""
+    findings = []
+    for extra, (purpose, packages) in EXTRAS.items():
+        missing = [package for package in packages if not installed(package)]
+        state, found = (ABSENT, f"without {', '.join(missing)}") if missing else (OK, f"for {purpose}")
+        mend = f"only for {purpose}: pip install 'edgecnn[{extra}]'" if missing else None
+        findings.append(Finding(f"[{extra}]", state, found, mend))
     return findings
 
 

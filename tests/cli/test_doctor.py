@@ -9,7 +9,7 @@ import pytest
 
 from edgecnn.cli.main import main
 from edgecnn.measure import doctor
-from edgecnn.measure.doctor import ABSENT, OK, Finding
+from edgecnn.measure.doctor import ABSENT, EXTRAS, OK, Finding
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,9 @@ def test_json(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     assert main(["doctor", "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert document["machine"]["cores"] >= 1
-    assert [each["about"] for each in document["findings"]] == ["ai_edge_litert", "CIFAR-10", "disk"]
-    assert document["findings"][1]["state"] == ABSENT
+    states = {each["about"]: each["state"] for each in document["findings"]}
+    assert list(states) == ["ai_edge_litert", *(f"[{extra}]" for extra in EXTRAS), "CIFAR-10", "disk"]
+    assert states["CIFAR-10"] == ABSENT
 
 
 def test_no_runtime_is_an_error_with_the_command_that_mends_it(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from edgecnn.measure.doctor import ABSENT, BROKEN, OK, check_runtimes, int8_speed, runs_tflite
+from edgecnn.measure.doctor import ABSENT, BROKEN, EXTRAS, OK, check_extras, check_runtimes, int8_speed, runs_tflite
 from edgecnn.measure.worker import Worker
 from tests.measure.scripted import MACHINE
 
@@ -38,6 +40,19 @@ def test_a_runtime_that_crashes_is_broken_and_nothing_else_is() -> None:
     assert findings[-1].found.startswith("importing it: was killed by SIGILL (an instruction that this CPU does not")
     assert "pip install --force-reinstall ai-edge-litert" in str(findings[0].mend)
     assert not runs_tflite(findings)
+
+
+def test_extras_say_what_they_are_for_and_how_they_are_had() -> None:
+    findings = {each.about: each for each in check_extras(lambda package: package in ("uvicorn", "cryptography"))}
+    assert (findings["[sign]"].state, findings["[sign]"].mend) == (OK, None)
+    assert (findings["[serve]"].state, findings["[serve]"].found) == (ABSENT, "without python_multipart")
+    assert findings["[serve]"].mend == "only for edgecnn serve: pip install 'edgecnn[serve]'"
+
+
+def test_all_extras_but_those_that_edgecnn_is_told_of_elsewhere_are_looked_at() -> None:
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    others = {"openvino", "dev"}  # a runtime; for edgecnn's own tests
+    assert set(EXTRAS) == set(declared["optional-dependencies"]) - others
 
 
 def test_a_package_that_lies_there_and_does_not_import_is_broken() -> None:
