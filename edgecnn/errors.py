@@ -32,13 +32,16 @@ class UsageError(EdgeCNNError):
 
 
 class UnknownNameError(UsageError):
-    """A name is not in the set of valid names, of which the message lists the nearest if there are very many."""
+    """A name is not in the set of valid names, of which the message lists the nearest if there are very many.
+
+    ``meant`` is the one that others call so; without it, it is the one that is written most alike.
+    """
 
     most = 40  # that are listed
 
-    def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, valid: Iterable[str], meant: str | None = None) -> None:
         known = sorted(valid)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        near = [meant] if meant else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         listed = ", ".join(known)
         if len(known) > self.most:

@@ -53,9 +53,13 @@ QUANTIZED = (
 )
 
 
+# What other tools call them, for whom a number of bits is a recipe.
+OTHERS_SAY = {"int8": STATIC_W8A8.name, "int4": STATIC_W4A8.name, "int16": "static_w8a16", "fp16": "float16"}
+
+
 def parse(name: str) -> Recipe:
     """The quantizing recipe called ``name``. Raises UnknownNameError listing the valid ones."""
     for recipe in QUANTIZED:
         if recipe.name == name:
             return recipe
-    raise UnknownNameError("recipe", name, [recipe.name for recipe in QUANTIZED])
+    raise UnknownNameError("recipe", name, [recipe.name for recipe in QUANTIZED], OTHERS_SAY.get(name))

@@ -8,7 +8,7 @@ import pytest
 
 from edgecnn.errors import UnknownNameError
 from edgecnn.quantize import passes
-from edgecnn.quantize.recipe import FLOAT32, QUANTIZED, parse
+from edgecnn.quantize.recipe import FLOAT32, OTHERS_SAY, QUANTIZED, parse
 
 GRAMMAR = re.compile(r"(?P<method>static|dynamic|weight)_w(?P<w>\d+)(a(?P<a>\d+))?|(?P<float>float)(?P<f>\d+)")
 
@@ -31,6 +31,13 @@ def test_every_quantizing_recipe_is_found_by_its_name():
 def test_a_near_miss_is_told_the_nearest():
     with pytest.raises(UnknownNameError, match=r"unknown recipe 'static_w8a9'; did you mean 'static_w8a8'\?"):
         parse("static_w8a9")
+
+
+@pytest.mark.parametrize(("name", "meant"), OTHERS_SAY.items())
+def test_what_other_tools_say_is_told_what_it_is_here(name, meant):
+    parse(meant)
+    with pytest.raises(UnknownNameError, match=rf"unknown recipe '{name}'; did you mean '{meant}'\?"):
+        parse(name)
 
 
 @pytest.mark.parametrize("name", ["int8", "float32", "", "static_w2a8"])
