@@ -38,7 +38,7 @@ from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.records import decode, read_json
 
 PEER_MACS = 12_501_632  # of MLPerf's ResNet-8: those of our resnet8, which is the same network
-DRAWN_FROM = 30_000  # bytes; what little a net of fewer is right about would press the others together
+DRAWN_FROM = 20_000  # bytes; what little a net of fewer is right about would press the others together
 MARKER = 7  # pixels from its middle that a marker covers
 # Where a label may stand, in points from its marker: on the first side that is free.
 SIDES = (
@@ -143,7 +143,7 @@ def picture(found: list[Network]) -> bytes:
         axes.plot(each.bytes, 100 * each.accuracy, marker="o" if ours else "s", color=color, markerfacecolor=inside)
     axes.set(xscale="log", ylabel="CIFAR-10 test accuracy, %")
     axes.set_xlabel(f"bytes of the TFLite file, from {DRAWN_FROM // 1000} kB on: static_w8a8, or static_w4a8 if hollow")
-    ticks = (40_000, 55_000, 75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
+    ticks = (25_000, 40_000, 55_000, 75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
     axes.set_xticks(ticks, [f"{tick // 1000} kB" for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)
     axes.margins(x=0.15, y=0.1)
