@@ -195,7 +195,7 @@ def test_what_cannot_be_is_refused_before_the_training(
     stop_after(-1, monkeypatch)
     shipped = checkpoint.shipped("lenet", "digits")
     assert "a batch of 100000 is more than the 1347 training images" in refused(capfd, "--qat", "--batch-size", 100000)
-    assert "device 'tpu' cannot be used" in refused(capfd, "--qat", "--device", "tpu")
+    assert "unknown device 'tpu'" in refused(capfd, "--qat", "--device", "tpu")
     assert "nothing to resume: runs/lenet-digits-qat" in refused(capfd, "--qat", "--resume")
     assert "cannot read weights x: No such file" in refused(capfd, "--qat-weights", "x")
     assert "was not written by 'edgecnn quantize --qat'" in refused(capfd, "--qat-weights", shipped)
