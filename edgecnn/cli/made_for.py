@@ -14,7 +14,6 @@ from edgecnn.cli.targets import EMULATED, LOCAL, SSH, Say, bench_on
 from edgecnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgecnn.deploy.ssh.address import Address
     from edgecnn.export.drafts import Order
     from edgecnn.export.source import Source
     from edgecnn.measure.costs import Costs, Measure, Runs
@@ -42,7 +41,9 @@ def check_target(target: str, recipe: Recipe, given: Sequence[str], formats: Seq
     if target not in (X86, AUTO, *EMULATED_CPUS) and not target.startswith(SSH):
         raise UsageError(f"--for '{target}' is no target (valid: {VALID})")
     if target.startswith(SSH):
-        _address(target)
+        from edgecnn.deploy.ssh.address import Address
+
+        Address.parse(target)
     if target == X86 and platform.machine() not in ("x86_64", "AMD64"):
         raise UsageError(f"--for {X86} is timed on this machine, which is {platform.machine()}; give --for {AUTO}")
     if recipe is not STATIC_W8A8:
@@ -73,22 +74,17 @@ def measure_on(target: str, say: Say) -> Measure:
     return Counted(EMULATED + target, say)
 
 
-def _address(target: str) -> Address:
-    from edgecnn.deploy.ssh.address import Address
-
-    return Address.parse(target)
-
-
 def reach(target: str, say: Say) -> None:
     """Log in on a board once, since what is measured there takes minutes to make.
 
     Raises UsageError for one that does not answer.
     """
+    from edgecnn.deploy.ssh.address import Address
     from edgecnn.deploy.ssh.board import Board
     from edgecnn.deploy.ssh.connection import LinkError
 
     try:
-        with Board(_address(target), threading.Event(), say) as board:
+        with Board(Address.parse(target), threading.Event(), say) as board:
             board.open()
     except LinkError as error:
         raise UsageError(str(error)) from error

@@ -63,6 +63,12 @@ class ChannelShuffle(nn.Module):
         return apart.transpose(3, 4).reshape(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
+def _normalized(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
+    """x less its mean over ``dims``, divided by its deviation there."""
+    centred = x - x.mean(dims, keepdim=True)
+    return centred * torch.rsqrt((centred * centred).mean(dims, keepdim=True) + eps)
+
+
 class LayerNorm(nn.LayerNorm):
     """torch's, written out: the converter would take the means over all images at once.
 
@@ -73,8 +79,7 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         dims = (1,) if self.over_channels else tuple(range(-len(self.normalized_shape), 0))
-        centred = x - x.mean(dims, keepdim=True)
-        result = centred * torch.rsqrt((centred * centred).mean(dims, keepdim=True) + self.eps)
+        result = _normalized(x, dims, self.eps)
         for value, function in ((self.weight, torch.mul), (self.bias, torch.add)):
             if value is not None:
                 result = function(result, value.view(-1, 1, 1) if self.over_channels else value)
@@ -87,9 +92,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         channels, height, width = input.shape[1:]
         groups = input.reshape(-1, self.num_groups, channels // self.num_groups * height * width)
-        centred = groups - groups.mean(2, keepdim=True)
-        result = centred * torch.rsqrt((centred * centred).mean(2, keepdim=True) + self.eps)
-        result = result.reshape(-1, channels, height, width)
+        result = _normalized(groups, (2,), self.eps).reshape(-1, channels, height, width)
         return result * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1) if self.affine else result
 
 

@@ -43,6 +43,7 @@ from edgecnn.quantize.layers import (
 
 NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout2d, nn.Identity)
 NOT_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, UnitClamp)
+WRITTEN_OUT: dict[type[nn.Module], type[nn.Module]] = {nn.LayerNorm: LayerNorm, nn.GroupNorm: GroupNorm, nn.ELU: ELU}
 KEEPS_SIGN = (nn.MaxPool2d, nn.AvgPool2d, GlobalMean, nn.Flatten, ChannelShuffle, Slice, ZeroPad)
 
 
@@ -100,12 +101,8 @@ def _kinds(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> No
         _set(graph_module, node, nn.ReLU6())
     elif isinstance(module, nn.Hardtanh) and (module.min_val, module.max_val) == (0, 1):
         _set(graph_module, node, UnitClamp())
-    elif type(module) is nn.LayerNorm:
-        module.__class__ = LayerNorm
-    elif type(module) is nn.GroupNorm:
-        module.__class__ = GroupNorm
-    elif type(module) is nn.ELU:
-        module.__class__ = ELU
+    elif type(module) in WRITTEN_OUT:
+        module.__class__ = WRITTEN_OUT[type(module)]
     elif isinstance(module, nn.InstanceNorm2d) and not module.track_running_stats:
         norm = GroupNorm(module.num_features, module.num_features, module.eps, module.affine)
         norm.load_state_dict(module.state_dict())
@@ -251,11 +248,12 @@ def _padding(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> 
 def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node, module: nn.Conv2d) -> None:
     """'valid' and 'same' in pixels; where 'same' is more on the right or below, as a layer of its own."""
     left, right, top, bottom = module._reversed_padding_repeated_twice
-    module.padding = (top, left) if (left, top) == (right, bottom) else (0, 0)
-    if (left, top) != (right, bottom):
-        pad = ZeroPad(left, right, top, bottom)
-        node.args = (insert_before(graph_module, node, f"{node.target}_pad", pad),)
-        module._reversed_padding_repeated_twice = [0, 0, 0, 0]
+    if (left, top) == (right, bottom):
+        module.padding = (top, left)
+        return
+    pad = ZeroPad(left, right, top, bottom)
+    node.args = (insert_before(graph_module, node, f"{node.target}_pad", pad),)
+    module.padding, module._reversed_padding_repeated_twice = (0, 0), [0, 0, 0, 0]
 
 
 def _shuffle(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
