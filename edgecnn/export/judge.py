@@ -90,7 +90,7 @@ def judge(orders: Iterable[Order], source: Source, folder: Path, say: Callable[[
         started = time.monotonic()
         try:
             drafts[file], artifact = make_and_check(order, file, source, folder, image)
-            notes = notes_of(drafts[file])
+            notes = notes_of(drafts[file], artifact)
             for note in notes - told:
                 say(note)
             told |= notes
@@ -117,12 +117,12 @@ def make_and_check(order: Order, file: str, source: Source, folder: Path, image:
     return draft, _pass_parity(file, draft, source, folder, image)
 
 
-def notes_of(draft: Draft) -> set[str]:
-    """What a person should know of how the file was made: what tracing lost, and what stays float."""
+def notes_of(draft: Draft, artifact: Artifact) -> set[str]:
+    """What a person should know of how a file was made: what tracing lost, and what it computes in float."""
     if draft.graph is None:
         return set()
-    floats = float_operations(draft.graph)
-    listed = f"float operations, which have no int8 kernel: {', '.join(floats)}" if floats else ""
+    floats = artifact.gate.get("float_operations")
+    listed = f"float operations, which have no int8 kernel: {floats}" if floats else ""
     return {note for note in (lost(draft.graph), listed) if note}
 
 

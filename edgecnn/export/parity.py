@@ -127,7 +127,8 @@ def check_integers(
             f"{borders.quantized} and {expected}, and in float {', '.join(sorted(set(left))) or 'nothing'}; "
             "the converter left the integers where it should not"
         )
-    return {"float_operations": ", ".join(without_kernel), "float_ops": len(left)}
+    # The converter may find a way to compute in int8 what the graph leaves in float.
+    return {"float_operations": ", ".join(without_kernel if left else ()), "float_ops": len(left)}
 
 
 def check_accuracy(

@@ -91,3 +91,18 @@ def test_norms_over_groups_of_channels_stay_float_and_are_the_model_s(norm, tmp_
     assert float_operations(graph) == ["1 (GroupNorm)"]
     found, floats = logits(tflite.convert_quantized(graph, own_nets.ARGUMENTS), tmp_path), predictor(model)(PICTURES)
     assert np.abs(found - floats).mean() < 0.05 * np.ptp(floats, axis=0).max()
+
+
+@pytest.mark.usefixtures("stored_conversions")
+def test_what_the_converter_computes_in_int8_after_all_is_not_said_to_be_float(tmp_path):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(8, 8, 3)
+    model = nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    graph = ptq.calibrate(model, own_nets.ARGUMENTS, [PICTURES], passes.defaults(STATIC_W8A8))
+    content = tflite.convert_quantized(graph, own_nets.ARGUMENTS)
+    assert float_operations(graph) == ["2 (Upsample)"]
+    names = layer_names(content, graph).__getitem__
+    gate = parity.check_integers("x", content, names, borders_of(graph), float_operations(graph))
+    assert gate == {"float_operations": "", "float_ops": 0}
+    found, floats = logits(content, tmp_path), predictor(model)(PICTURES)
+    assert np.abs(found - floats).mean() < 0.05 * np.ptp(floats, axis=0).max()
