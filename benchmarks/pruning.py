@@ -17,7 +17,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +97,10 @@ def _said(report: Path, *words: str) -> dict[str, Any]:
 
 def ship(place: Path, accuracy: float) -> None:
     """Put the pruned weights in ``place``, with the ``accuracy`` of their static_w8a8 file, beside those that ship."""
-    header, tensors = checkpoint.load(place / WEIGHTS)
+    weights = place / WEIGHTS
+    header, _ = checkpoint.load(weights)
     path = checkpoint.shipped_path(header.model, header.dataset, header.pruned_to)
-    checkpoint.save(path, replace(header, metrics=header.metrics | {RECORDED: accuracy}), tensors)
+    checkpoint.annotate(weights, {RECORDED: accuracy}, path)
 
 
 def text(rows: Sequence[Row]) -> str:

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +105,8 @@ def ship(model: str, folder: Path, accuracy: float) -> None:
     Those of static_w8a8 alone: with 4-bit weights calibration gives as much.
     """
     recipe = STATIC_W8A8.name
-    header, tensors = checkpoint.load(folder / f"{model}-{SEEDS[0]}" / WEIGHTS)
-    more = replace(header, metrics=header.metrics | {f"{recipe}_accuracy": accuracy})
-    checkpoint.save(checkpoint.shipped_path(model, header.dataset, recipe), more, tensors)
+    path = checkpoint.shipped_path(model, "cifar10", recipe)
+    checkpoint.annotate(folder / f"{model}-{SEEDS[0]}" / WEIGHTS, {f"{recipe}_accuracy": accuracy}, path)
 
 
 def text(rows: Sequence[Row]) -> str:

@@ -272,14 +272,15 @@ def digest(weights: nn.Module | Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def annotate(path: Path, metrics: Mapping[str, float]) -> Header:
+def annotate(path: Path, metrics: Mapping[str, float], place: Path | None = None) -> Header:
     """Add ``metrics`` to the header of a weights file, replacing those of the same names; gives the new header.
 
-    Tensors and all else stay as they are; the file is replaced atomically. Raises BadFileError or OutputError.
+    Tensors and all else stay as they are; the file is replaced atomically, or written to ``place`` and left as it was.
+    Raises BadFileError or OutputError.
     """
     header, tensors = load(path)
     more = replace(header, metrics=header.metrics | dict(metrics))
-    save(path, more, tensors)
+    save(place or path, more, tensors)
     return more
 
 
