@@ -15,10 +15,10 @@ from typing import Any
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import SUFFIX, Header
 from edgecnn.report.markdown import code
+from edgecnn.train.distill import TOGETHER
 
 HEADERS = ("weights", "learn from", "test accuracy", "epochs", "training", "command")
 DIGITS = 8  # of a digest, to tell weights that have no other name from others
-ROLES = ("teacher", "weights")  # of networks that others are made from, as settings of training name them
 
 
 @dataclass(frozen=True)
@@ -53,22 +53,25 @@ def shipped(dataset: str, folder: Path) -> list[Shipped]:
     )
 
 
-def made_from(recipe: Mapping[str, Any], *origins: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Role, digest and origin of the teacher and the first weights of a training, then of what those are made from.
+def made_from(
+    recipe: Mapping[str, Any], teacher: Mapping[str, Any], start: Mapping[str, Any]
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Role, digest and origin of the teachers and the first weights of a training, then of what those are made from.
 
-    ``origins`` are what is known of the two, in the order of ROLES.
+    ``teacher`` and ``start`` are what is known of them.
     """
-    digests = _digests(recipe)
-    for role, origin in zip(ROLES, origins, strict=True):
-        if role in digests:
-            yield role, digests[role], origin
-            yield from made_from(origin.get("recipe", {}), origin.get("teacher", {}), origin.get("start", {}))
+    named = _named(recipe)
+    teachers = teacher.get(TOGETHER, [teacher]) if "teacher" in recipe else []
+    for (role, digest), origin in zip(named, [*teachers, start][: len(named)], strict=True):
+        yield role, digest, origin
+        yield from made_from(origin.get("recipe", {}), origin.get("teacher", {}), origin.get("start", {}))
 
 
-def _digests(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """The digest of each network that settings of training name, by its role; what is pruned goes on from weights."""
-    found = {role: recipe[role] for role in ROLES if role in recipe}
-    return found | ({"weights": recipe["pruning"]["float_weights"]} if "pruning" in recipe else {})
+def _named(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Role and digest of each network that settings of training name; what is pruned goes on from weights."""
+    teachers = [("teacher", digest) for digest in recipe["teacher"].split("+")] if "teacher" in recipe else []
+    start = recipe.get("pruning", {}).get("float_weights") or recipe.get("weights")
+    return teachers + ([("weights", start)] if start else [])
 
 
 def text(dataset: str, found: Sequence[Shipped]) -> str:
@@ -117,8 +120,8 @@ def _of_weights(each: Shipped, names: Mapping[str, str]) -> tuple[str, ...]:
 def _from(recipe: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """What was learned from: a loss that is all a teacher's has no use for labels."""
     labels = [] if recipe.get("distillation") == 1 else ["labels"]
-    networks = _digests(recipe).items()
-    return ", ".join([*labels, *(f"{role} `{names.get(digest, digest[:DIGITS])}`" for role, digest in networks)])
+    networks = [f"{role} `{names.get(digest, digest[:DIGITS])}`" for role, digest in _named(recipe)]
+    return ", ".join([*labels, *networks])
 
 
 def _reached(metrics: Mapping[str, float], accuracy: str, training: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -63,7 +63,8 @@ class Header:
     ``normalization`` is the input normalization that the architecture was trained with, None for edgecnn's own.
     ``quantization`` says what weights were trained to be quantized for, and is empty for float weights. ``widths`` are
     the channels of those layers that were pruned, and empty for a whole network. ``teacher`` is the ``origin`` of the
-    network that was learned from, ``start`` that of the weights that training began with; each is empty without one.
+    network that was learned from, and has those of several under 'together'; ``start`` is that of the weights that
+    training began with. Each is empty without one.
     """
 
     model: str

@@ -13,7 +13,7 @@ from benchmarks.committed import Row
 from edgecnn import checkpoint
 from edgecnn.data import registry
 from edgecnn.train import CHECKPOINT, TrainRecipe, train
-from edgecnn.train.distill import load_teacher
+from edgecnn.train.distill import load_teachers
 
 HELD_OUT = 0.1
 SEEDS = (0, 1, 2)
@@ -27,7 +27,7 @@ def learned(model: str, recipe: TrainRecipe, weights: Path | None, folder: Path,
     """
     data = registry.load("cifar10")
     recipe = replace(recipe, validation=HELD_OUT)
-    teacher, origin = (None, {}) if weights is None else load_teacher(weights, data)
+    teacher, origin = (None, {}) if weights is None else load_teachers([weights], data)
     taught = [origin["model"]] if origin else []
     out = folder / "-".join([model, *names, *taught, str(recipe.seed)])
     torch.compiler.reset()  # it counts every network's layers, and after some stops compiling

@@ -151,9 +151,12 @@ data_option = click.option(
 
 teacher_option = click.option(
     "--teacher",
+    "teachers",
+    multiple=True,
     type=click.Path(path_type=Path),
     metavar="NAME|FILE",
-    help="A network to learn from: a model whose weights ship for the data set, or a file of weights.",
+    help="A network to learn from: a model whose weights ship for the data set, or a file of weights. Several may be "
+    "given: what counts then is the mean of their logits.",
 )
 
 broken_option = click.option(

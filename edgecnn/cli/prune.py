@@ -60,7 +60,7 @@ def command(
     importance: str,
     steps: int,
     multiple: int,
-    teacher: Path | None,
+    teachers: tuple[Path, ...],
     device: str,
     out: Path | None,
     resume: bool,
@@ -80,7 +80,7 @@ def command(
     from edgecnn.prune.iterate import HOLD_OUT_SEED, Pruning, prune, settings
     from edgecnn.prune.target import LATENCY, MACS, Target
     from edgecnn.train import WEIGHTS, TrainRecipe
-    from edgecnn.train.distill import load_teacher
+    from edgecnn.train.distill import load_teachers
 
     words = SourceWords.take(options)
     pruning = Pruning(Target.parse(target), importance, steps, multiple)
@@ -91,7 +91,7 @@ def command(
     source = words.source(CALIBRATION_IMAGES)
     header, dataset = source.header, source.dataset
     recipe = settings(header, mirrorable=dataset.mirrorable, **given)
-    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher, dataset)
+    taught_by, origin = load_teachers(teachers, dataset) if teachers else (None, None)
     folder = out or Path("runs") / f"{source.name}-{str(pruning.target).replace(':', '')}"
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as work, Progress() as say:
         scale = Scale(source, Path(work), timer(say))

@@ -88,7 +88,7 @@ def command(
     on_broken: str,
     weights: Path | None,
     out: Path | None,
-    teacher: Path | None,
+    teachers: tuple[Path, ...],
     distillation: float | None,
     flip: bool | None,
     shift: int,
@@ -112,7 +112,7 @@ def command(
     from edgecnn.data import registry
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
-    from edgecnn.train.distill import load_teacher
+    from edgecnn.train.distill import load_teachers
     from edgecnn.train.recipe import PRECISIONS, suited
 
     models.check(model)
@@ -124,10 +124,10 @@ def command(
         if image is None and data not in registry.names():
             image = (*start.header.arguments.image_size, start.header.arguments.in_channels)
     if distillation is None:
-        distillation = 0.0 if teacher is None else DISTILLATION
-    elif teacher is None:
+        distillation = DISTILLATION if teachers else 0.0
+    elif not teachers:
         raise UsageError("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
-    if settings["views"] and teacher is None:
+    if settings["views"] and not teachers:
         raise UsageError("--views is for a teacher's answers; give --teacher FILE, the weights of one")
     if precision not in (AUTO, *PRECISIONS):
         raise UnknownNameError("precision", precision, (AUTO, *PRECISIONS))
@@ -148,7 +148,7 @@ def command(
         click.echo(f"the last layer, {start.last}, starts anew: these weights know other classes", err=True)
     folder = out or Path("runs") / f"{models.short_name(model)}-{Path(dataset.name).name}"
     recorded = recorded_command(context, dataset.name)
-    taught_by, origin = (None, None) if teacher is None else load_teacher(teacher, dataset)
+    taught_by, origin = load_teachers(teachers, dataset) if teachers else (None, None)
     if start is None:
         normalization = normalization or models.default_normalization(model, dataset.image[2])
     header = train(
@@ -213,10 +213,12 @@ def recorded_command(context: click.Context, dataset: str) -> str:
             words += ["--data", dataset]
         elif context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             value = context.params[name]
-            if isinstance(value, tuple):
+            if name == "teachers":
+                words += [word for each in value for word in (parameter.opts[0], _travelling(each))]
+            elif isinstance(value, tuple):
                 words += [parameter.opts[0], ("x" if name == "image" else ",").join(map(str, value))]
             elif isinstance(value, Path):
-                words += [parameter.opts[0], value.name if value.is_absolute() else str(value)]
+                words += [parameter.opts[0], _travelling(value)]
             elif value is True:
                 words.append(parameter.opts[0])
             elif value is False:
@@ -224,3 +226,7 @@ def recorded_command(context: click.Context, dataset: str) -> str:
             else:
                 words += [parameter.opts[0], str(value)]
     return shlex.join(words)
+
+
+def _travelling(path: Path) -> str:
+    return path.name if path.is_absolute() else str(path)

@@ -28,6 +28,7 @@ from edgecnn.prune.search import Measure, Plan
 from edgecnn.prune.target import Target
 from edgecnn.runtime.files import refuse_existing, write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe, run
+from edgecnn.train.distill import identity
 from edgecnn.train.folder import RunFolder, check_same_settings
 from edgecnn.train.recipe import as_before, check_batch, suited
 
@@ -129,7 +130,7 @@ class _Work:
         self.model, self.header, self.data, self.pruning = model, header, data, pruning
         self.recipe, self.out = recipe, out
         self.teacher, self.origin = teacher or model, dict(origin)
-        self.taught = {} if teacher is None else {"teacher": checkpoint.digest(teacher)}
+        self.taught = {} if teacher is None else {"teacher": identity(teacher)}
         self._plan = out / PLAN
         self.channels = Channels(model, header.arguments)
         self.shape = plan.shape_of(model, header.arguments, self.channels.groups)

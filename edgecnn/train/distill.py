@@ -5,9 +5,11 @@ G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge in a neural network
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +18,29 @@ from edgecnn.data.dataset import DataSet
 from edgecnn.errors import BadFileError
 
 TEMPERATURE = 2.0
+TOGETHER = "together"  # in what is known of several teachers: what is known of each
+
+
+class Committee(nn.Module):
+    """Several teachers as one: the mean of their logits [n, classes]."""
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, classes] for images [n, channels, height, width]."""
+        return torch.stack([member(images) for member in self.members]).mean(0)
+
+
+def members(teacher: nn.Module) -> list[nn.Module]:
+    """The networks that a teacher is: those of a committee, or itself."""
+    return list(teacher.members) if isinstance(teacher, Committee) else [teacher]
+
+
+def identity(teacher: nn.Module) -> str:
+    """The digests of the networks that a teacher is, joined by '+'."""
+    return "+".join(map(checkpoint.digest, members(teacher)))
 
 
 def divergence(logits: Tensor, teacher: Tensor) -> Tensor:
@@ -32,12 +57,19 @@ def prepared(teacher: nn.Module) -> nn.Module:
     return teacher.eval().requires_grad_(False)
 
 
-def load_teacher(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
-    """The network in a weights file, to learn the classes of ``data`` from, and how the file says that it was made.
+def load_teachers(teachers: Sequence[Path], data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
+    """The networks in one or more weights files as one teacher of the classes of ``data``, and how they were made.
 
-    The name of a model whose weights ship for ``data`` means those. Raises BadFileError if it knows other classes,
-    UnknownNameError for a name that means none.
+    The name of a model whose weights ship for ``data`` means those. Raises BadFileError for a network that knows other
+    classes, UnknownNameError for a name that means none.
     """
+    found = [_load(teacher, data) for teacher in teachers]
+    if len(found) == 1:
+        return found[0]
+    return Committee(network for network, _ in found), {TOGETHER: [origin for _, origin in found]}
+
+
+def _load(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
     named = {name: path for name in models.names() if (path := checkpoint.shipped(name, data.name)) is not None}
     checkpoint.check_known("teacher", teacher, named)
     path = named.get(str(teacher), teacher)

@@ -21,7 +21,7 @@ from edgecnn.evaluate import score_model
 from edgecnn.measure.machine import read_machine
 from edgecnn.models import ModelArguments, Normalization
 from edgecnn.models.strided import right_gradients
-from edgecnn.train.distill import prepared
+from edgecnn.train.distill import identity, prepared
 from edgecnn.train.epoch import Trainer
 from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined, slow_precision
@@ -94,7 +94,7 @@ def train(
     """
     arguments = ModelArguments.for_images(data.image, len(data.classes))
     own = None if normalization is None else normalization.for_channels(arguments.in_channels)
-    settings = recipe.to_json() | ({} if teacher is None else {"teacher": digest(teacher)})
+    settings = recipe.to_json() | ({} if teacher is None else {"teacher": identity(teacher)})
     header = Header(
         model, arguments, data.name, data.classes, settings, command=command, normalization=own,
         teacher=dict(origin or {}),

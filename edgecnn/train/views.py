@@ -24,6 +24,7 @@ from edgecnn.data.augment import to_input
 from edgecnn.errors import BadFileError
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.places import cache_folder
+from edgecnn.train.distill import members
 from edgecnn.train.processes import Processes
 from edgecnn.train.randomness import AUGMENT, VIEW, seed
 from edgecnn.train.recipe import TrainRecipe
@@ -80,15 +81,17 @@ class Fresh:
 class Views:
     """As many augmented copies of all images as the recipe says, one for each epoch, again and again.
 
-    ``teacher``, as it is asked, gives its answers, which are kept below the cache folder under what they depend on.
+    ``teacher``, as it is asked, gives its answers, which are kept below the cache folder under what they depend on;
+    those of each network of a committee by themselves, for other committees.
     """
 
     def __init__(
         self, images: Tensor, labels: Tensor, recipe: TrainRecipe, teacher: nn.Module, processes: Processes
     ) -> None:
         self._images, self._labels, self._recipe = images, labels, recipe
-        self._teacher, self._processes = teacher, processes
-        self._folder = cache_folder(VARIABLE) / "answers" / self._key()
+        self._processes = processes
+        answers = cache_folder(VARIABLE) / "answers"
+        self._asked = [(member, answers / self._key(member)) for member in members(teacher)]
         self._number: int | None = None
 
     def begin(self, epoch: int) -> None:
@@ -103,19 +106,20 @@ class Views:
         return Batch(*(each.index_select(0, chosen) for each in (self._view, self._labels, self._advice)))
 
     def _made(self, number: int) -> tuple[Tensor, Tensor]:
-        """The images of a view, as they were augmented, and the teacher's logits float16 [n, classes]."""
+        """The images of a view, as they were augmented, and the teacher's logits float32 [n, classes]."""
         generator = Generator().manual_seed(seed(self._recipe.seed, number, VIEW))
         view = torch.cat([self._recipe.augmentation(chunk, generator) for chunk in self._images.split(CHUNK)])
-        path = self._folder / f"{number}.safetensors"
-        if self._processes.first and not path.exists():
-            write_bytes(path, tensors_to_bytes({_ADVICE: self._ask(view).half().cpu()}))
+        paths = [folder / f"{number}.safetensors" for _, folder in self._asked]
+        for (member, _), path in zip(self._asked, paths, strict=True):
+            if self._processes.first and not path.exists():
+                write_bytes(path, tensors_to_bytes({_ADVICE: self._ask(member, view).half().cpu()}))
         self._processes.wait()
-        return view, self._read(path).to(view.device)
+        return view, torch.stack([self._read(path).float() for path in paths]).mean(0).to(view.device)
 
-    def _ask(self, images: Tensor) -> Tensor:
+    def _ask(self, network: nn.Module, images: Tensor) -> Tensor:
         precision = self._recipe.precision == "bfloat16"
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=precision):
-            return torch.cat([self._teacher(to_input(chunk)).float() for chunk in images.split(CHUNK)])
+            return torch.cat([network(to_input(chunk)).float() for chunk in images.split(CHUNK)])
 
     def _read(self, path: Path) -> Tensor:
         try:
@@ -126,10 +130,10 @@ class Views:
             raise BadFileError(f"{path} holds no answers to {len(self._labels)} images; remove that file")
         return advice
 
-    def _key(self) -> str:
-        """Hex SHA-256 of all that the answers depend on but the number of the view."""
+    def _key(self, network: nn.Module) -> str:
+        """Hex SHA-256 of all that a network's answers depend on but the number of the view."""
         recipe = self._recipe.to_json()
         asked = {name: recipe[name] for name in ("augmentation", "precision", "seed")}
-        found = hashlib.sha256(json.dumps([_FORMAT, CHUNK, asked, digest(self._teacher)], sort_keys=True).encode())
+        found = hashlib.sha256(json.dumps([_FORMAT, CHUNK, asked, digest(network)], sort_keys=True).encode())
         found.update(self._images.cpu().numpy().tobytes())
         return found.hexdigest()

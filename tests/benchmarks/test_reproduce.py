@@ -60,6 +60,27 @@ def test_a_teacher_that_ships_has_its_name_and_counts_once(tmp_path: Path) -> No
     assert last == "All of d, one after another: 1.0 hours on a CPU (1 thread)."
 
 
+def test_several_teachers_are_listed_one_by_one(tmp_path: Path) -> None:
+    made = {"recipe": {}, "metrics": {"test_accuracy": 0.75}, "training": training(3600)}
+    one, two = made | {"command": "make one"}, made | {"command": "make two"}
+    write(tmp_path, "a", {})
+    (ships,) = reproduce.shipped("d", tmp_path)
+    taught = {"teacher": "+".join(["1" * 64, ships.digest, "2" * 64]), "distillation": 0.5, "weights": "1" * 64}
+    known = {"together": [one, ships.header.origin, two]}
+    write(tmp_path, "b", taught, teacher=known, start=one, value=1.0)
+    table, last = rows(tmp_path)
+    assert sorted(table[:2]) == [
+        "| teacher `22222222` | labels | 75.00 % | 3 | 60.0 min | `make two` |",
+        "| weights `11111111` | labels | 75.00 % | 3 | 60.0 min | `make one` |",
+    ]
+    assert table[2:] == [
+        "| `a` | labels | 50.00 % | 3 | 30.0 min | `make a` |",
+        "| `b` | labels, teacher `11111111`, teacher `a`, teacher `22222222`, weights `11111111` | 50.00 % | 3 "
+        "| 30.0 min | `make b` |",
+    ]
+    assert last == "All of d, one after another: 3.0 hours on a CPU (1 thread)."
+
+
 def test_weights_that_were_gone_on_from_are_listed_with_what_made_them(tmp_path: Path) -> None:
     made = {"metrics": {"test_accuracy": 0.75}, "training": training(3600)}
     teacher = made | {"recipe": {}, "command": "make a teacher"}

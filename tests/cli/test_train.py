@@ -295,6 +295,20 @@ def test_the_header_says_how_the_teacher_was_made_and_nothing_of_this_machines_f
     assert (again.teacher, again.training["seconds"]) == (pupil.teacher, pupil.training["seconds"])
 
 
+def test_several_teachers_are_recorded_each_with_how_it_was_made(tmp_path: Path) -> None:
+    names = ("mod_cnn", "depthwise")
+    words = [word for name in names for word in ("--teacher", name)]
+    assert main([*WORDS, *words, "--views", "1", "--out", str(tmp_path / "both")]) == 0
+    assert main([*WORDS, "--teacher", names[0], "--views", "1", "--out", str(tmp_path / "one")]) == 0
+    both, one = (checkpoint.load(tmp_path / name / WEIGHTS)[0] for name in ("both", "one"))
+    known = [checkpoint.load(path)[0].origin for name in names if (path := checkpoint.shipped(name, "digits"))]
+    assert both.teacher == {"together": known} and one.teacher == known[0]
+    digests = both.recipe["teacher"].split("+")
+    assert digests[0] == one.recipe["teacher"] and len(set(digests)) == 2
+    assert " --teacher mod_cnn --teacher depthwise " in both.command
+    assert both.metrics["train_loss"] != one.metrics["train_loss"]
+
+
 def test_a_model_whose_weights_ship_teaches_by_its_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shipped = checkpoint.shipped("mod_cnn", "digits")
     assert shipped is not None

@@ -15,6 +15,7 @@ from edgecnn.cli.main import main
 from edgecnn.data.augment import Augmentation, to_input
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.train import WEIGHTS, TrainRecipe, train
+from edgecnn.train.distill import Committee
 from edgecnn.train.processes import Processes
 from edgecnn.train.views import VARIABLE, Views
 from tests.train import small
@@ -89,6 +90,28 @@ def test_another_teacher_is_asked(tmp_path: Path) -> None:
     assert other.images == IMAGES
 
 
+def test_each_of_several_teachers_is_asked_once_whoever_it_teaches_with(tmp_path: Path, kept: Path) -> None:
+    one, two = Counting(), Counting(bias=3.0)
+    alone = weights(tmp_path / "first", RECIPE, one)
+    both = weights(tmp_path / "second", RECIPE, Committee([one, two]))
+    assert one.images == two.images == 2 * IMAGES
+    assert len(list(kept.glob("*"))) == 2
+    assert both != alone
+
+
+def test_what_several_teachers_say_is_the_mean_of_their_logits() -> None:
+    images, labels = (torch.from_numpy(array) for array in small.dataset().train.take(np.arange(IMAGES)))
+    teachers = [Counting(), Counting(bias=3.0)]
+    views = Views(images, labels, RECIPE, Committee(teachers), Processes())
+    views.begin(0)
+    batch = views.batch(torch.arange(10))
+    asked = teachers[0].asked[0][:10]
+    expected = sum(teacher(asked) for teacher in teachers) / 2
+    assert batch.advice is not None
+    torch.testing.assert_close(batch.advice, expected, atol=2e-3, rtol=0)
+    torch.testing.assert_close(Committee(teachers)(asked), expected)
+
+
 def test_kept_answers_teach_as_those_that_are_asked_for(tmp_path: Path) -> None:
     """Without augmentation a view is the images themselves, and only rounding to float16 is between the two."""
     still = replace(RECIPE, augmentation=Augmentation(shift=0, flip=False))
@@ -106,7 +129,7 @@ def test_a_batch_is_of_the_images_that_the_teacher_saw_with_what_it_said_of_them
     batch = views.batch(chosen)
     (asked,) = teacher.asked
     assert to_input(batch.images).equal(asked[chosen]) and batch.labels.equal(labels[chosen])
-    assert batch.advice is not None and batch.advice.equal(Counting()(asked)[chosen].half())
+    assert batch.advice is not None and batch.advice.equal(Counting()(asked)[chosen].half().float())
     assert not batch.images.equal(images[chosen]), "augmented"
 
 
