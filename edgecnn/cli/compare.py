@@ -107,7 +107,8 @@ def find_images(first: Side, second: Side, data: str | None, limit: int | None) 
 
     Raises UsageError when there is no sample, or the data set has other classes than the models.
     """
-    bundle = first.bundle or second.bundle
+    bundles = [side.bundle for side in (first, second) if side.bundle is not None]
+    bundle = next((each for each in bundles if each.manifest.sample is not None), bundles[0] if bundles else None)
     if data is not None:
         return _data_set_images(first, bundle, data, limit)
     if bundle is None:

@@ -12,7 +12,7 @@ import click
 from edgecnn.cli.options import force_option, json_option, print_json, teacher_option
 from edgecnn.cli.progress import Progress
 from edgecnn.cli.sources import SourceWords, source_options
-from edgecnn.cli.train import recorded_command
+from edgecnn.cli.train import check_apart, recorded_command
 from edgecnn.errors import CheckFailedError, UsageError
 from edgecnn.quantize.recipe import CALIBRATION_IMAGES
 
@@ -93,6 +93,7 @@ def command(
     recipe = settings(header, mirrorable=dataset.mirrorable, **given)
     taught_by, origin = load_teachers(teachers, dataset) if teachers else (None, None)
     folder = out or Path("runs") / f"{source.name}-{str(pruning.target).replace(':', '')}"
+    check_apart(folder, [*([] if words.weights is None else [words.weights]), *teachers])
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as work, Progress() as say:
         scale = Scale(source, Path(work), timer(say))
         kind = pruning.target.kind

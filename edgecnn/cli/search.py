@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,14 +136,16 @@ def command(
     asked = Asked.from_json(asked.to_json() | {"data": dataset.name})
     folder = out or Path("runs") / f"search-{Path(dataset.name).name}"
     where = storage or str(folder / JOURNAL)
-    if storage is None:
-        _own_journal(folder / JOURNAL, resume, force)
     more = [] if image is None else ["--image-size", "x".join(map(str, image))]
     more += ["--on-broken", on_broken] if on_broken != "refuse" else []
-    with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    study = open_study(where, asked)
-    with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as work, Progress() as say:
+    with ExitStack() as until_done:
+        if storage is None:
+            until_done.enter_context(_own_journal(folder / JOURNAL, resume, force))
+        else:
+            _make(folder)
+        study = open_study(where, asked)
+        work = until_done.enter_context(tempfile.TemporaryDirectory(prefix=".work-", dir=folder))
+        say = until_done.enter_context(Progress())
         job = Job(asked.to_json(), where, trials, work, image, on_broken, device)
         found = _all_trials(job, study, dataset, workers, Monitor(study, asked, trials, folder / PAGE, more, say), say)
     if as_json:
@@ -151,13 +157,37 @@ def command(
         raise CheckFailedError(f"no design came to the end of its training: {state(found)}; give wider bounds")
 
 
-def _own_journal(path: Path, resume: bool, force: bool) -> None:
-    """Raise OutputExistsError for a journal that is neither resumed nor replaced, BadFileError for none to resume."""
+@contextmanager
+def _own_journal(path: Path, resume: bool, force: bool) -> Iterator[None]:
+    """The journal of this search and of those that join it: until the block ends, none begins it anew.
+
+    Raises OutputExistsError for a journal that is neither resumed nor replaced, BadFileError for none to resume,
+    UsageError for one that is not joined but in use, OutputError for a folder that cannot be made.
+    """
     if resume and not path.exists():
         raise BadFileError(f"nothing to resume: {path} does not exist; run without --resume")
     if not resume:
         refuse_existing(path, force)
-        path.unlink(missing_ok=True)
+    _make(path.parent)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if resume else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"a search is still running in {path.parent}; join it with --resume, or choose another --out"
+            ) from error
+        if not resume:
+            path.unlink(missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # from now on others may join
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make(folder: Path) -> None:
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _all_trials(job: Job, study: Study, dataset: DataSet, workers: int, monitor: Monitor, say: Progress) -> Standing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,7 @@ def command(
     from edgecnn.data.augment import Augmentation
     from edgecnn.train import CURVE, WEIGHTS, TrainRecipe, choose_device, train
     from edgecnn.train.distill import load_teachers
-    from edgecnn.train.recipe import PRECISIONS, suited
+    from edgecnn.train.recipe import PRECISIONS, suited, warm_up
 
     models.check(model)
     normalization = normalization_from(mean, std)
@@ -137,7 +138,7 @@ def command(
     given = {name: value for name, value in settings.items() if value is not None}
     recipe = TrainRecipe(
         augmentation=Augmentation(shift, flip is not False, cutout), precision=precision, compile=compiled,
-        distillation=distillation, **suited(settings["optimizer"]) | given,
+        distillation=distillation, warmup_epochs=warm_up(settings["epochs"]), **suited(settings["optimizer"]) | given,
     )  # fmt: skip
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if flip is None:
@@ -147,6 +148,7 @@ def command(
     if start is not None and not start.keeps_all(dataset) and first_process():
         click.echo(f"the last layer, {start.last}, starts anew: these weights know other classes", err=True)
     folder = out or Path("runs") / f"{models.short_name(model)}-{Path(dataset.name).name}"
+    check_apart(folder, [*([] if weights is None else [weights]), *teachers])
     recorded = recorded_command(context, dataset.name)
     taught_by, origin = load_teachers(teachers, dataset) if teachers else (None, None)
     if start is None:
@@ -180,6 +182,17 @@ def command(
             f"{header.training['seconds']:.0f} s"
         )
         click.echo(f"weights {folder / WEIGHTS}")
+
+
+def check_apart(folder: Path, given: Iterable[Path]) -> None:
+    """Raise UsageError if a run in ``folder``, or a step of it, would replace a file that it is ``given``."""
+    from edgecnn.train import CHECKPOINT, WEIGHTS
+
+    place = folder.resolve()
+    for path in (each.resolve() for each in given):
+        within = path.parent == place or (path.parent.parent == place and path.parent.name.startswith("step-"))
+        if within and path.name in (CHECKPOINT, WEIGHTS):
+            raise UsageError(f"this run would replace {path}, which it begins with or learns from; give another --out")
 
 
 def start_from(model: str, weights: Path) -> Start:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn.errors import BadFileError
+from edgecnn.errors import BadFileError, UsageError
 from edgecnn.measure import stats
 from edgecnn.measure.machine import Machine, State
 from edgecnn.measure.measurement import LIMIT, Case, bring_up
@@ -78,6 +78,14 @@ class Profile:
     empty: tuple[float, ...]
     operations: tuple[Operation, ...]
     schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        runs = len(self.empty)
+        if not runs or not self.whole or not self.states:
+            raise UsageError("a profile needs a state of the machine, and times of the file and of the empty one")
+        for each in self.operations:
+            if len(each.prefix) != runs or len(each.alone) not in (0, runs):
+                raise UsageError(f"{each.name} has other runs than the {runs} of the empty file")
 
     @property
     def invalid(self) -> bool:

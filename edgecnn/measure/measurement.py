@@ -180,6 +180,10 @@ class Settings:
     cooldown: float = 0.0
     sustained: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.runs < 1:
+            raise UsageError(f"runs is {self.runs}, but must be at least 1")
+
 
 @dataclass(frozen=True)
 class Session:
@@ -198,6 +202,11 @@ class Session:
     measurements: tuple[Measurement, ...]
     schema: int = SCHEMA
     thinned: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("states", "measurements"):
+            if not getattr(self, name):
+                raise UsageError(f"{name} is empty; there must be some")
 
     @property
     def invalid(self) -> bool:

@@ -52,11 +52,12 @@ class Speed:
 def speeds(session: Session) -> list[Speed]:
     """A verdict for every quantized measurement of the session that has a float32 one beside it."""
     rows = session.measurements
-    floats = {_key(row.case): place for place, row in enumerate(rows) if row.case.recipe == FLOAT and row.runs}
+    done = [place for place, row in enumerate(rows) if row.runs and row.failure is None]
+    floats = {_key(rows[place].case): place for place in done if rows[place].case.recipe == FLOAT}
     return [
-        _judge(session, place, floats[_key(row.case)])
-        for place, row in enumerate(rows)
-        if row.runs and row.case.recipe not in (None, FLOAT) and _key(row.case) in floats
+        _judge(session, place, floats[_key(rows[place].case)])
+        for place in done
+        if rows[place].case.recipe not in (None, FLOAT) and _key(rows[place].case) in floats
     ]
 
 

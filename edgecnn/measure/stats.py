@@ -99,15 +99,27 @@ def median_interval(runs: Sequence[float]) -> Interval | None:
     samples: those within a run resemble each other, and a process has a speed of its own by the luck of its memory
     layout. With 5 runs it is their span, which covers 93.75 %.
     """
-    count = len(runs)
-    if count < FEWEST_RUNS:
+    if len(runs) < FEWEST_RUNS:
         return None
-    inside, missed = 0, 2 / 2**count  # runs left out at either end, and how often the rest then misses the median
-    while missed + 2 * math.comb(count, inside + 1) / 2**count <= 0.05:
-        inside += 1
-        missed += 2 * math.comb(count, inside) / 2**count
+    left_out, _ = _order_statistics(len(runs))
     ordered = sorted(runs)
-    return Interval(float(ordered[inside]), float(ordered[-1 - inside]))
+    return Interval(float(ordered[left_out]), float(ordered[-1 - left_out]))
+
+
+def median_method(count: int) -> str:
+    """How ``median_interval`` comes from ``count`` runs, FEWEST_RUNS or more, and how often it holds the median."""
+    left_out, missed = _order_statistics(count)
+    span = "their span" if left_out == 0 else f"their span without the {left_out} lowest and highest"
+    return f"order statistics of {count} runs, {span}: right {100 * (1 - missed):.1f} % of the time"
+
+
+def _order_statistics(count: int) -> tuple[int, float]:
+    """Runs to leave out at either end, and how often the rest then misses the median."""
+    left_out, missed = 0, 2 / 2**count
+    while missed + 2 * math.comb(count, left_out + 1) / 2**count <= 0.05:
+        left_out += 1
+        missed += 2 * math.comb(count, left_out) / 2**count
+    return left_out, missed
 
 
 def ratio_interval(first: Sequence[float], second: Sequence[float]) -> Interval | None:

@@ -31,6 +31,7 @@ from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.distill import identity
 from edgecnn.train.folder import RunFolder, check_same_settings
 from edgecnn.train.recipe import as_before, check_batch, suited
+from edgecnn.train.start import check_unseen
 
 PLAN = "plan.json"
 HOLD_OUT_SEED = 0  # as train.loop has it
@@ -101,7 +102,7 @@ def prune(
     known, or from the unpruned network. Gives the header of the weights and the plan. The rest, and what is
     raised, is as in ``edgecnn.train.train``.
     """
-    _check_validation(header, data, recipe)
+    check_unseen(header, data, recipe)
     work = _Work(model, header, data, pruning, recipe, out, teacher, origin or {})
     work.check_batch()  # before minutes are spent on a plan
     work.check_folder(resume, force)
@@ -152,8 +153,6 @@ class _Work:
         """The plan: that of the run that is resumed, or a new one, which is written down."""
         if resume:
             return self._read()
-        for path in self._files():
-            path.unlink(missing_ok=True)  # of a run that this one replaces
         scores = importance.scores(self.channels, self.pruning.importance, self._images())
         whole = plan.Path.of(self.shape, scores, self.pruning.target.kind, self.pruning.multiple)
 
@@ -161,6 +160,8 @@ class _Work:
             return Channels(self.model, self.header.arguments).cut(sizes, scores).eval()
 
         found = search.find(whole, self.pruning.target, self.pruning.steps, cut, measure, say)
+        for path in self._files():
+            path.unlink(missing_ok=True)  # of a run that this one replaces
         write_bytes(self._plan, json.dumps({"settings": self.settings} | found.to_json(), indent=1).encode())
         return found
 
@@ -233,13 +234,3 @@ class _Work:
         if len(found.steps) != self.pruning.steps:
             raise BadFileError(f"{path} has {len(found.steps)} steps, not {self.pruning.steps}; start again")
         return found
-
-
-def _check_validation(header: Header, data: DataSet, recipe: TrainRecipe) -> None:
-    """Raise UsageError if images would be held out that the unpruned network was trained on."""
-    before = header.recipe.get("validation", 0.0)
-    if header.dataset == data.name and recipe.validation > before:
-        raise UsageError(
-            f"--validation {recipe.validation} holds out images that the unpruned weights were trained on, which held "
-            f"out {before}; give no more than that, or prune weights of 'edgecnn train --validation'"
-        )

@@ -9,7 +9,7 @@ import io
 from edgecnn.measure.figures import Figures, figures
 from edgecnn.measure.machine import FEATURES, State
 from edgecnn.measure.measurement import Energy, Measurement, Session
-from edgecnn.measure.stats import FEWEST_RUNS, wilson
+from edgecnn.measure.stats import FEWEST_RUNS, median_method, wilson
 from edgecnn.report import emulated
 from edgecnn.report.speed import lines
 from edgecnn.report.sustained import BLOCKS, plots
@@ -129,7 +129,7 @@ def _notes(session: Session, done: list[Measurement]) -> list[str]:
     overhead = max(figures(row).overhead_nanoseconds for row in done)
     settings = session.settings
     energy = sorted({row.energy.reason or row.energy.source or "" for row in done})
-    intervals = f"needs {FEWEST_RUNS} runs" if settings.runs < FEWEST_RUNS else "by resampling whole runs"
+    intervals = f"needs {FEWEST_RUNS} runs" if settings.runs < FEWEST_RUNS else median_method(settings.runs)
     return [
         f"times   per image; median of {settings.runs} runs, each a new process, by turns; {settings.min_seconds:g} s "
         "timed for each file in all",

@@ -8,6 +8,7 @@ from typing import Any
 from edgecnn.measure.limits import POINTS, RELATIVE
 from edgecnn.measure.measurement import Session
 from edgecnn.measure.regression import Change, Outcome
+from edgecnn.report.markdown import code
 from edgecnn.report.table import table
 
 HEADERS = ("file", "runtime", "threads", "batch", "figure", "old", "new", "change", "limit", "verdict", "p")
@@ -29,13 +30,13 @@ def markdown(old: Session, new: Session, outcome: Outcome) -> str:
     """The same for a pull request."""
     rows = [_cells(each) for each in outcome.changes]
     return "\n".join([
-        *(f"- {name}: {_session(session)}" for name, session in (("old", old), ("new", new))),
+        *(f"- {name}: {code(_session(session))}" for name, session in (("old", old), ("new", new))),
         "",
         _row(HEADERS),
         "|" + "|".join("---" if side == "l" else "---:" for side in SIDES) + "|",
-        *(_row([f"`{cells[0]}`", *cells[1:]]) for cells in rows),
+        *(_row([*map(code, cells[:2]), *cells[2:]]) for cells in rows),
         "",
-        *(f"- {line}" for line in _lines(outcome)),
+        *(f"- {code(line)}" for line in _lines(outcome)),
     ])  # fmt: skip
 
 
@@ -101,4 +102,4 @@ def _lines(outcome: Outcome) -> list[str]:
 
 
 def _row(cells: list[str] | tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgecnn.measure.dissection import SUM_LIMIT, Cost, Operation, Profile
-from edgecnn.measure.stats import FEWEST_RUNS
+from edgecnn.measure.stats import FEWEST_RUNS, median_method
 from edgecnn.report.table import table
 
 HEADERS = ("#", "operation", "output", "module", "where", "kMAC", "us", "95 %", "share", "alone us")
@@ -72,7 +72,7 @@ def _macs(profile: Profile) -> str:
 
 def _notes(profile: Profile) -> list[str]:
     runs = len(profile.whole)
-    interval = "by resampling runs" if runs >= FEWEST_RUNS else f"needs {FEWEST_RUNS} runs; shown is the whole span"
+    interval = median_method(runs) if runs >= FEWEST_RUNS else f"needs {FEWEST_RUNS} runs; shown is the whole span"
     notes = [
         f"us      per image: what the operation adds to a model that ends before it; median of {_count(runs, 'run')}",
         "        '<' where that may be nothing, and below 0 where the longer model is the faster one",

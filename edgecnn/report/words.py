@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgecnn.measure.machine import FEATURES, Machine, State
 from edgecnn.measure.measurement import Energy
 from edgecnn.measure.speed import speeds
-from edgecnn.measure.stats import FEWEST_RUNS
+from edgecnn.measure.stats import FEWEST_RUNS, median_method
 from edgecnn.measure.trust import INVALID, UNSTABLE
 from edgecnn.report.cells import own_reasons
 from edgecnn.report.numbers import size
@@ -110,8 +110,9 @@ def method(section: Section) -> list[tuple[str, str]]:
         ]
     known = [row for row in section.rows if row.figures is not None]
     overhead = max((row.figures.overhead_nanoseconds for row in known if row.figures), default=0)
-    enough = all(source.session.settings.runs >= FEWEST_RUNS for source in section.sources)
-    interval = "95 % interval by resampling whole runs" if enough else f"its interval needs {FEWEST_RUNS} runs or more"
+    runs = min(source.session.settings.runs for source in section.sources)
+    enough = runs >= FEWEST_RUNS
+    interval = f"95 % interval from {median_method(runs)}" if enough else f"its interval needs {FEWEST_RUNS} runs"
     energies = {row.measurement.energy for row in known}
     return [
         ("p50, p90, p99", f"time per image of one call of the model, the median over the runs; of p50, {interval}"),

@@ -14,7 +14,10 @@ from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from edgecnn.errors import BadFileError, UsageError
 
-KINDS = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false", type(None): "null"}
+KINDS = {
+    str: "text", int: "a whole number of at most 64 bits", float: "a finite number", bool: "true or false",
+    type(None): "null",
+}  # fmt: skip
 
 
 def read_json(path: Path, limit: int) -> Any:
@@ -62,7 +65,7 @@ def decode(kind: Any, value: Any, where: str = "") -> Any:
         return {name: decode(get_args(kind)[1], item, _join(where, name)) for name, item in value.items()}
     if kind is float and type(value) in (int, float) and abs(value) < 1e300 and math.isfinite(value):
         return float(value)
-    if kind is not float and type(value) is kind:
+    if kind is not float and type(value) is kind and not (kind is int and abs(value) >= 2**63):
         return value
     _refuse(where, KINDS[kind], value)
 

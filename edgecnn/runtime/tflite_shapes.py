@@ -26,12 +26,17 @@ class ShapeError(ValueError):
 
 @dataclass(frozen=True)
 class Taken:
-    """An input of an operation; ``values`` of a constant, flat, are there for types whose values steer operations."""
+    """A tensor of an operation; ``values`` of a constant, flat, are there for types whose values steer operations.
+
+    ``scales`` is how many it is quantized by, of which several lie along ``scale_axis``.
+    """
 
     shape: Shape
     dtype: str
     bytes: int
     values: np.ndarray | None
+    scales: int
+    scale_axis: int
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 tflite_tables.py finds the FlatBuffer sound; here its meaning is checked: every index points at something, constants
 have as many bytes as their shapes say, quantization fits its tensor, each operation takes only what is there already
-(so there are no cycles), and shapes follow from each other by the rules of tflite_shapes.py, so that memory and work
-are bounded. What passes is a plain image classifier; it is still run in a process of its own first (proving.py).
+(so there are no cycles), shapes follow from each other by the rules of tflite_shapes.py, so that memory and work are
+bounded, and types go together by those of tflite_types.py. What passes is a plain image classifier; it is still run in
+a process of its own first (proving.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edgecnn.errors import BadFileError
 from edgecnn.runtime.tflite_file import MARK, NAMES, TYPES, Reader, Table, read
 from edgecnn.runtime.tflite_shapes import RULES, Shape, ShapeError, Step, Taken, check_shapes
 from edgecnn.runtime.tflite_tables import MOST, OPTIONS, check_tables
+from edgecnn.runtime.tflite_types import check_types
 
 SMALLEST = 64  # bytes; a FlatBuffer with one tensor is larger
 LARGEST = 1 << 28  # bytes of a file, of a tensor, and of all tensors that are needed at once
@@ -111,19 +113,20 @@ def _tensor(reader: Reader, table: Table, buffers: list[Table]) -> _Tensor:
     start, count = buffers[index].vector(0)
     if count and count != size:
         raise reader.broken(f"a tensor of {size} bytes has {count} bytes of values")
-    _check_quantization(reader, table, shape, name)
+    scales, axis = _check_quantization(reader, table, shape, name)
     values = None
     if count and name in ("int32", "int64"):
         values = np.frombuffer(reader.content, np.dtype(name).newbyteorder("<"), prod(shape), start + 4)
-    return _Tensor(Taken(shape, name, size, values), count > 0)
+    return _Tensor(Taken(shape, name, size, values, scales, axis), count > 0)
 
 
-def _check_quantization(reader: Reader, table: Table, shape: Shape, dtype: str) -> None:
+def _check_quantization(reader: Reader, table: Table, shape: Shape, dtype: str) -> tuple[int, int]:
+    """The number of a tensor's scales, and the axis along which several lie. Raises BadFileError."""
     place = table.field(4)
     if not place:
         if dtype in QUANTIZED:
             raise reader.broken(f"a tensor of {dtype} has no scale")
-        return
+        return 0, 0
     grid = reader.table(place)
     for index in (0, 1):
         start, count = grid.vector(index)
@@ -144,6 +147,7 @@ def _check_quantization(reader: Reader, table: Table, shape: Shape, dtype: str) 
     zeros = np.frombuffer(reader.content, "<i8", points, begin + 4)
     if not ((zeros >= low) & (zeros <= high)).all():
         raise reader.broken(f"a tensor of {dtype} has a zero point outside its range")
+    return scales, axis
 
 
 def _check_graph(reader: Reader, graph: Table, codes: list[Table], tensors: list[_Tensor]) -> None:
@@ -210,4 +214,6 @@ def _check_operation(name: str, operator: Table, inputs: list[_Tensor | None], o
     if name in ACTIVATION_FIELD and number(ACTIVATION_FIELD[name], "b", 0) not in ACTIVATIONS:
         raise ShapeError("it has an activation that kernels do not have")
     given = tuple(None if each is None else each.taken for each in inputs)
-    check_shapes(name, Step(given, len(outputs), number, listed), [each.taken.shape for each in outputs])
+    step = Step(given, len(outputs), number, listed)
+    check_shapes(name, step, [each.taken.shape for each in outputs])
+    check_types(name, step, [each.taken for each in outputs])

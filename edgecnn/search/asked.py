@@ -12,8 +12,8 @@ from edgecnn.errors import UsageError
 from edgecnn.search.objectives import BYTES, COSTS, LATENCY, MACS
 from edgecnn.search.space import OPTIMIZER, digest
 from edgecnn.train import TrainRecipe
+from edgecnn.train.recipe import warm_up
 
-WARM_UP = 0.2  # of a short training; the recipe's two epochs could be all of it
 FEWEST_EPOCHS = 2
 REFERENCE = "resnet8"  # whose file, with fresh weights, each latency is held against
 
@@ -74,7 +74,7 @@ class Asked:
         return TrainRecipe(
             epochs=self.epochs, batch_size=self.batch_size, validation=self.validation, seed=self.seed,
             optimizer=OPTIMIZER, precision=self.precision, compile=self.compile,
-            warmup_epochs=min(2.0, WARM_UP * self.epochs), augmentation=Augmentation(flip=mirrorable), **changes,
+            warmup_epochs=warm_up(self.epochs), augmentation=Augmentation(flip=mirrorable), **changes,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

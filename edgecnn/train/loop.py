@@ -27,7 +27,7 @@ from edgecnn.train.folder import RunFolder
 from edgecnn.train.processes import Processes, choose_device, joined, slow_precision
 from edgecnn.train.progress import Progress
 from edgecnn.train.recipe import TrainRecipe, check_batch
-from edgecnn.train.start import Start
+from edgecnn.train.start import Start, check_unseen
 from edgecnn.train.state import State
 from edgecnn.train.views import Fresh, Source, Views
 
@@ -89,8 +89,8 @@ def train(
 
     Raises OutputExistsError if ``out`` holds a run and neither ``resume`` nor ``force`` is given; OutputError if it
     cannot be written; UnknownNameError for the model; BadFileError for a checkpoint that cannot be resumed and a start
-    that does not fit the images; UsageError for settings that do not fit the data, the device or the processes, and for
-    a loss that is no longer finite.
+    that does not fit the images; UsageError for settings that do not fit the data, the device or the processes, for
+    images held out that the start was trained on, and for a loss that is no longer finite.
     """
     arguments = ModelArguments.for_images(data.image, len(data.classes))
     own = None if normalization is None else normalization.for_channels(arguments.in_channels)
@@ -100,6 +100,7 @@ def train(
         teacher=dict(origin or {}),
     )  # fmt: skip
     if start is not None:
+        check_unseen(start.header, data, recipe)
         header = replace(
             header, recipe=settings | {"weights": digest(start.network)}, normalization=start.header.normalization,
             widths=start.widths(data), start=start.header.origin,

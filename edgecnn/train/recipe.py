@@ -18,6 +18,7 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "muon": {"learning_rate": 0.05, "weight_decay": 0.05},
 }
 PRECISIONS = ("float32", "bfloat16")
+WARM_UP = 0.2
 
 # Settings that brought nothing (benchmarks/ablations/recipe.py) and were taken out, at what stood for none of them:
 # trainings recorded them, and those that went without are still gone on from.
@@ -93,6 +94,11 @@ def suited(optimizer: str) -> dict[str, Any]:
     if optimizer not in OPTIMIZERS:
         raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
     return {"optimizer": optimizer, **OPTIMIZERS[optimizer]}
+
+
+def warm_up(epochs: int) -> float:
+    """Epochs of warm-up in a training of so many: the recipe's, or WARM_UP of a short one, all of which it could be."""
+    return min(TrainRecipe.warmup_epochs, WARM_UP * epochs)
 
 
 def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:

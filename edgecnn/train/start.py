@@ -8,15 +8,18 @@ deep neural networks?", 2014).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
 from edgecnn import models
 from edgecnn.checkpoint import Header, fit
 from edgecnn.data.dataset import DataSet
+from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.models.cost import weighted
 from edgecnn.models.widths import Widths, resize
+from edgecnn.train.recipe import TrainRecipe
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,16 @@ class Start:
             tensors |= {name: fresh[name] for name in fresh if name.rpartition(".")[0] == self.last}
         fit(network, tensors, f"the network that '{header.model}' became on {header.dataset}")
         return network
+
+
+def check_unseen(header: Header, data: DataSet, recipe: TrainRecipe) -> None:
+    """Raise UsageError if ``recipe`` would hold out images that the weights of ``header`` were trained on.
+
+    A smaller share that is held out is a part of the larger.
+    """
+    before = header.recipe.get("validation", 0.0)
+    if Path(header.dataset) == Path(data.name) and recipe.validation > before:
+        raise UsageError(
+            f"--validation {recipe.validation} holds out images that these weights were trained on, which held out "
+            f"{before}; give no more than that, or weights of 'edgecnn train --validation'"
+        )

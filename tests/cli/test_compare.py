@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from edgecnn.cli.main import main
 from edgecnn.data.dataset import DataSet, Memory
+from edgecnn.runtime.manifest import Manifest
 from tests import tiny_artifacts
 from tests.tiny_artifacts import FLOAT_FILE, INT8_FILE, LABELS
 
@@ -135,3 +137,13 @@ def test_files_that_are_not_there_or_not_listed_are_refused(
     assert f"unknown artifact in {folder} 'stray.tflite'" in refused(capfd, folder, stray)
     (folder / "labels.txt").write_text("ant\nbee\ncow\n")
     assert "SHA-256" in refused(capfd, folder, folder)
+
+
+def test_the_sample_may_be_in_either_bundle(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    without = tiny_artifacts.bundle(tmp_path / "without")
+    manifest = Manifest.load(without)
+    (without / "sample.npz").unlink()
+    files = tuple(each for each in manifest.files if each.file != "sample.npz")
+    replace(manifest, sample=None, files=files).save(without)
+    assert run_json(capfd, without, folder)["images"] == run_json(capfd, folder, without)["images"] == 50
+    assert "holds no test images" in refused(capfd, without, without)

@@ -95,7 +95,14 @@ def test_markdown_is_a_table(old: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["compare-runs", str(old), str(old), "--format", "markdown"]) == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table} == {12}
-    assert table[2].startswith("| `bundle/a.tflite` | litert | 1 | 1 | latency p50 | 102.0 us | 102.0 us | +0.0 % |")
+    assert table[2].startswith("| `bundle/a.tflite` | `litert` | 1 | 1 | latency p50 | 102.0 us | 102.0 us | +0.0 % |")
+
+
+def test_names_are_no_markup_in_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = save(tmp_path / "named.json", session(row("a`|@team <b>.tflite", right=(90, 100))))
+    assert main(["compare-runs", str(named), str(named), "--format", "markdown"]) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert table[2].startswith("| `` bundle/a`\\|@team <b>.tflite `` | `litert` | ")
 
 
 def test_two_real_benches_of_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -354,3 +354,25 @@ def test_a_table_is_built_and_searched_with(
     for changed in (text[:-20], text.replace("design:", "own.py:"), text.replace('"cost": ', '"cost": -'), "[]"):
         table.write_text(changed)
         assert str(table) in refused(capfd, *with_table, "--resume")
+
+
+@pytest.mark.usefixtures("small_space")
+def test_a_search_that_is_running_is_joined_and_not_begun_anew(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    started = [*words, "--trials", "1", "--out", str(out)]
+    before = search_worker.run
+    said: list[str] = []
+
+    def meanwhile(*arguments: Any) -> None:
+        monkeypatch.setattr(verb, "run", before)
+        capfd.readouterr()
+        said.append(refused(capfd, *started, "--force"))
+        assert main([*started, "--resume"]) == 0
+        before(*arguments)
+
+    monkeypatch.setattr(verb, "run", meanwhile)
+    assert main(started) == 0
+    assert said == [f"a search is still running in {out}; join it with --resume, or choose another --out"]
+    assert main([*started, "--force"]) == 0, "it has ended"

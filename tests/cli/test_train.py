@@ -18,7 +18,7 @@ from PIL import Image
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
 from edgecnn.runtime.manifest import Manifest
-from edgecnn.train import CHECKPOINT, WEIGHTS
+from edgecnn.train import CHECKPOINT, WEIGHTS, recipe
 from tests.train import small
 
 WORDS = ["train", "--model", "lenet", "--data", "digits", "--epochs", "1", "--batch-size", "64", "--device", "cpu"]
@@ -386,3 +386,33 @@ def test_what_cannot_teach_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtu
     line = refused(capfd, "--teacher", str(cifar10), "--distillation", "2")
     assert "distillation is 2.0, but must be a share of the loss: 0 to 1" in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("role", ["--weights", "--teacher"])
+def test_a_run_does_not_replace_what_it_is_made_from(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = Path("runs") / "lenet-digits" / WEIGHTS
+    assert main(WORDS) == 0
+    before = weights.read_bytes()
+    capfd.readouterr()
+    line = refused(capfd, role, str(weights), "--force")
+    assert line.startswith("this run would replace ") and line.endswith("; give another --out")
+    assert weights.read_bytes() == before
+    assert main([*WORDS, role, str(weights), "--out", "other"]) == 0
+
+
+def test_images_that_the_weights_were_trained_on_are_not_held_out(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capfd, "--weights", "digits", "--validation", "0.1", "--out", str(tmp_path / "run"))
+    assert line.startswith("--validation 0.1 holds out images that these weights were trained on, which held out 0")
+    assert main([*WORDS, "--validation", "0.2", "--out", str(tmp_path / "first")]) == 0
+    more = ["--weights", str(tmp_path / "first" / WEIGHTS), "--validation", "0.1", "--out", str(tmp_path / "more")]
+    assert main([*WORDS, *more]) == 0
+
+
+@pytest.mark.parametrize(("epochs", "warm_up"), [(1, 0.2), (5, 1.0), (10, 2.0), (60, 2.0)])
+def test_a_short_training_is_not_all_warm_up(epochs: int, warm_up: float) -> None:
+    assert recipe.warm_up(epochs) == pytest.approx(warm_up)

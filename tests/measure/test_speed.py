@@ -141,3 +141,11 @@ def test_a_file_that_failed_is_left_out() -> None:
     cases = [dataclasses.replace(case(name, "b"), recipe=name) for name in ("float32", "static_w8a8")]
     around = surroundings(lambda which: ScriptedWorker(9, (), "open" if which.recipe == "float32" else ""), quiet())
     assert speeds(bench(cases, Settings(), around)) == []
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["float32", "quantized"])
+def test_a_file_that_failed_after_some_runs_has_no_verdict(place: int) -> None:
+    found = session(30.0)
+    rows = list(found.measurements)
+    rows[place] = dataclasses.replace(rows[place], failure="was killed by SIGKILL")
+    assert speeds(dataclasses.replace(found, measurements=tuple(rows))) == []

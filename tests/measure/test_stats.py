@@ -17,6 +17,7 @@ from edgecnn.measure.stats import (
     least_p,
     mcnemar,
     median_interval,
+    median_method,
     paired_change,
     rank_sum,
     ratio_interval,
@@ -98,6 +99,14 @@ def test_the_interval_of_the_median_is_the_narrowest_that_covers_95_per_cent() -
 def test_the_interval_of_the_median_needs_five_runs_and_is_then_their_span() -> None:
     assert median_interval([1.0, 5.0, 2.0, 4.0, 3.0]) == (1.0, 5.0)
     assert median_interval([1.0, 5.0, 2.0, 4.0]) is None
+
+
+def test_the_method_says_how_often_the_interval_holds_the_median() -> None:
+    assert median_method(5) == "order statistics of 5 runs, their span: right 93.8 % of the time"
+    assert median_method(10).endswith("10 runs, their span without the 1 lowest and highest: right 97.9 % of the time")
+    random = np.random.default_rng(0)
+    held = [low <= 0 <= high for low, high in map(median_interval, random.normal(size=(4000, 5)).tolist())]
+    assert np.mean(held) == pytest.approx(0.9375, abs=0.012)
 
 
 def test_a_ratio_has_the_interval_of_both_sides() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -283,7 +284,7 @@ def test_a_plan_of_nonsense_is_refused(run: Path, tmp_path: Path) -> None:
 
 
 def test_images_that_the_weights_saw_are_not_held_out(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--validation 0.2 holds out images that the unpruned weights were trained on"):
+    with pytest.raises(UsageError, match="--validation 0.2 holds out images that these weights were trained on"):
         pruned(tmp_path, settings=recipe(validation=0.2))
     model, header = floats()
     apart = replace(header, recipe=header.recipe | {"validation": 0.2})
@@ -297,3 +298,12 @@ def test_numbers_and_names_that_make_no_pruning_are_refused() -> None:
         replace(HALF, steps=0)
     with pytest.raises(UnknownNameError, match="unknown importance 'l22'; did you mean 'l2'"):
         replace(HALF, importance="l22")
+
+
+def test_a_run_is_not_replaced_by_one_that_cannot_be(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match=r"target macs:0\.0001 cannot be met"):
+        pruned(folder, replace(HALF, target=Target.parse("macs:0.0001")), force=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -199,8 +199,8 @@ def test_operands_are_held_against_each_operations_rule(name: str, values: dict[
 
 @pytest.mark.parametrize(("axes", "good"), [([1], True), ([-1, 0], True), ([1, 1], False), ([3], False), ([], False)])
 def test_axes_that_are_reversed_are_there_and_named_once(axes: list[int], good: bool) -> None:
-    image = Taken((1, 4, 4), "float32", 64, None)
-    order = Taken((len(axes),), "int32", 4 * len(axes), np.array(axes, np.int32))
+    image = Taken((1, 4, 4), "float32", 64, None, 0, 0)
+    order = Taken((len(axes),), "int32", 4 * len(axes), np.array(axes, np.int32), 0, 0)
     step = Step((image, order), 1, lambda index, form, default: default, lambda index: ())
     if good:
         check_shapes("REVERSE_V2", step, [(1, 4, 4)])
