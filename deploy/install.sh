@@ -175,10 +175,12 @@ link() { # link TARGET NAME: in one step, also where NAME is a link to a folder
   ln -s -- "$1" "$2.new"
   "$new/bin/python" -c 'import os, sys; os.replace(sys.argv[1], sys.argv[2])' "$2.new" "$2"
 }
+sync # what was installed must be there after a power cut if the link to it is
 trap - EXIT
 trap '' INT TERM HUP # from here on it is a matter of milliseconds
 link "${new##*/}" "$home/current"
 link ../lib/edgecnn/current/bin/edgecnn "$program"
+sync
 rm -f -- "$said"
 for other in "$home"/venv-* "$home"/said-*; do
   [ "$other" = "$new" ] || rm -rf -- "$other"

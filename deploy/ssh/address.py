@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from edgecnn.errors import UsageError
 
@@ -53,6 +55,18 @@ class Address:
 def printable(text: str) -> str:
     """The text without what a terminal would obey: a board may say anything."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text.replace("\r\n", "\n"))
+
+
+def cleaned(value: Any, text: Callable[[str], str] = printable) -> Any:
+    """The JSON value with all its texts, and the names in it, made so."""
+    match value:
+        case dict():
+            return {text(name): cleaned(item, text) for name, item in value.items()}
+        case list():
+            return [cleaned(item, text) for item in value]
+        case str():
+            return text(value)
+    return value
 
 
 def last_line(text: str) -> str:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from edgecnn.deploy.ssh import onboard
-from edgecnn.deploy.ssh.address import Address, last_line, printable
+from edgecnn.deploy.ssh.address import Address, cleaned, last_line, printable
 from edgecnn.deploy.ssh.connection import Connection, LinkError, Stopped
 from edgecnn.deploy.ssh.facts import COMMAND, Facts, check
 from edgecnn.errors import BadFileError, CheckFailedError, EdgeCNNError, OutputError, UsageError
@@ -86,7 +86,8 @@ class Board:
         for start in range(0, len(names), AT_ONCE):
             some = names[start : start + AT_ONCE]
             answer = self.ask("missing", files=[[name, *listed[name]] for name in some])
-            for name in [name for name in some if name in list(answer.get("missing", ()))]:
+            missing = self._part(answer, "missing", list)
+            for name in [name for name in some if name in missing]:
                 size, digest = listed[name]
                 if self.ask("put", files[name], name=name, bytes=size, sha256=digest).get("whole") is not True:
                     raise CheckFailedError(f"{files[name]} changed while it was copied to {self.address}; run again")
@@ -98,7 +99,7 @@ class Board:
         def heard(answer: dict[str, Any]) -> None:
             nonlocal offset, rest
             if "said" in answer:
-                offset = answer["offset"]
+                offset = self._part(answer, "offset", int)
                 *lines, rest = (rest + str(answer["said"])).split("\n")
                 for line in lines:
                     hear(printable(line)[:300])
@@ -118,7 +119,10 @@ class Board:
 
                 def heard(answer: dict[str, Any]) -> None:
                     nonlocal size
-                    content = base64.b64decode(str(answer.get("piece", "")))
+                    try:
+                        content = base64.b64decode(str(answer.get("piece", "")))
+                    except ValueError as error:
+                        raise CheckFailedError(f"{self.address}: it answered nonsense: {error}") from error
                     size += len(content)
                     if size > limit:
                         raise CheckFailedError(f"{self.address}: {name} is larger than the {limit} bytes allowed")
@@ -169,6 +173,12 @@ class Board:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _part(self, answer: dict[str, Any], name: str, kind: type) -> Any:
+        """What an answer must have under a name."""
+        if type(answer.get(name)) is not kind:
+            raise CheckFailedError(f"{self.address}: it answered nonsense: {name} is {str(answer.get(name))[:60]}")
+        return answer[name]
 
     def _decoded(self, kind: type, answer: dict[str, Any]) -> Any:
         try:
@@ -237,7 +247,7 @@ class Board:
 
     def _understood(self, line: bytes) -> dict[str, Any]:
         try:
-            answer = json.loads(line.removeprefix(onboard.MARK))
+            answer = cleaned(json.loads(line.removeprefix(onboard.MARK)))
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):

@@ -186,9 +186,11 @@ def switch(request: Request) -> Request:
     os.chmod(home / "versions" / version / "edgecnn", 0o755)
     now = _version(home / "current")
     if now != version:
+        os.sync()  # a link must not be there after a power cut that what it leads to is not
         if now is not None:
             _point(home / "previous", now)
         _point(home / "current", version)
+        os.sync()
     return state(request)
 
 

@@ -6,17 +6,14 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgecnn import __version__
-from edgecnn.deploy.ssh.address import printable
+from edgecnn.deploy.ssh.address import cleaned, printable
 from edgecnn.errors import BadFileError
 from edgecnn.measure.cases import Order
 from edgecnn.measure.measurement import LIMIT, Case, Measurement, Session
 from edgecnn.measure.trust import LEVELS
 from edgecnn.runtime.records import read_json
-
-WHOLE_LIMIT = 1 << 62  # no whole number in a result is larger
 
 
 def read_result(path: Path, order: Order, cases: Sequence[Case]) -> Session:
@@ -27,7 +24,7 @@ def read_result(path: Path, order: Order, cases: Sequence[Case]) -> Session:
     """
     clean = path.with_name(f"{path.name}.clean")
     try:
-        clean.write_text(json.dumps(_cleaned(read_json(path, LIMIT))))
+        clean.write_text(json.dumps(cleaned(read_json(path, LIMIT), _one_line)))
     except RecursionError as error:
         raise BadFileError(f"{path} is nested too deep") from error
     session = Session.load(clean)
@@ -38,17 +35,8 @@ def read_result(path: Path, order: Order, cases: Sequence[Case]) -> Session:
     return dataclasses.replace(session, measurements=tuple(_renamed(row, case) for row, case in rows))
 
 
-def _cleaned(value: Any) -> Any:
-    match value:
-        case dict():
-            return {printable(name): _cleaned(item) for name, item in value.items()}
-        case list():
-            return [_cleaned(item) for item in value]
-        case str():
-            return printable(value).replace("\n", " ").replace("\t", " ")
-        case int() if abs(value) > WHOLE_LIMIT:
-            raise BadFileError(f"it has a number of {value.bit_length()} bits")
-    return value
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", " ").replace("\t", " ")
 
 
 def _differences(session: Session, order: Order, cases: Sequence[Case]) -> Iterator[str]:

@@ -34,6 +34,7 @@ from edgecnn.runtime.bundle import Bundle, open_bundle
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import MANIFEST
 from edgecnn.runtime.records import decode, read_json
+from edgecnn.runtime.signature import SIGNATURE
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 DEFAULT_NAME = "classifier"
@@ -162,7 +163,7 @@ def rollback(address: Address, name: str, say: Say = lambda _line: None, *, serv
 def _copy(board: Board, bundle: Bundle, work: Path, place: str, environment: str, python: str) -> None:
     (work / "env").write_text(environment)
     (work / "edgecnn").write_text(LAUNCHER.format(python=python))
-    names = [MANIFEST, *(entry.file for entry in bundle.manifest.listed)]
+    names = [*_heads(bundle), *(entry.file for entry in bundle.manifest.listed)]
     files = {f"{place}/{BUNDLE}/{file}": bundle.path / file for file in names}
     board.put(files | {f"{place}/{file}": work / file for file in ("env", "edgecnn", EXPECTED)})
 
@@ -207,7 +208,12 @@ def _deployed(board: Board, name: str, report: Report | None, service: bool) -> 
     return dataclasses.replace(there, folder=folder, service=unit_of(name)) if service else there
 
 
+def _heads(bundle: Bundle) -> list[str]:
+    """The manifest, and its signature where there is one: what says what all else is."""
+    return [name for name in (MANIFEST, SIGNATURE) if (bundle.path / name).is_file()]
+
+
 def _key(environment: str, bundle: Bundle) -> str:
     """Names the version: the same for the same bundle and edgecnn."""
-    content = json.dumps([environment, sha256(bundle.path / MANIFEST)])
+    content = json.dumps([environment, *(sha256(bundle.path / name) for name in _heads(bundle))])
     return hashlib.sha256(content.encode()).hexdigest()[:16]

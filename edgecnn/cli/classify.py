@@ -102,7 +102,7 @@ def _paths(images: tuple[Path, ...]) -> Iterator[Path]:
                     yield Path(os.fsdecode(name))
         elif os.path.isdir(image):
             try:
-                files = sorted(each for each in image.iterdir() if each.is_file() and not each.name.startswith("."))
+                files = sorted(each for each in image.iterdir() if _may_be_image(each))
             except OSError as error:
                 raise BadFileError(f"the folder {image} cannot be read: {error.strerror}") from error
             if not files:
@@ -110,6 +110,11 @@ def _paths(images: tuple[Path, ...]) -> Iterator[Path]:
             yield from files
         else:
             yield image
+
+
+def _may_be_image(path: Path) -> bool:
+    """Whether a folder's entry is a file, or something that cannot be looked at and is to be named."""
+    return not path.name.startswith(".") and (os.path.isfile(path) or not os.path.exists(path))
 
 
 def _printable(line: str) -> str:

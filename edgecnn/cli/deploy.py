@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecnn.cli.options import json_option, print_json
+from edgecnn.cli.options import json_option, print_json, signature_option
 from edgecnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,9 +24,16 @@ if TYPE_CHECKING:
     help="The board has no network: carry the wheels along, downloaded here or from this folder.",
 )  # fmt: skip
 @click.option("--service", is_flag=True, help="Let systemd there keep it running, as edgecnn-NAME (root by sudo).")
+@signature_option
 @json_option
 def command(
-    words: tuple[str, ...], rollback: bool, name: str | None, offline: str | None, service: bool, as_json: bool
+    words: tuple[str, ...],
+    rollback: bool,
+    name: str | None,
+    offline: str | None,
+    service: bool,
+    public_key: Path | None,
+    as_json: bool,
 ) -> None:
     """Put a bundle on a board, below ~/.local/share/edgecnn there.
 
@@ -41,6 +48,7 @@ def command(
     from edgecnn.deploy.ssh.versions import DEFAULT_NAME, check_name
     from edgecnn.deploy.ssh.versions import deploy as put
     from edgecnn.deploy.ssh.versions import rollback as go_back
+    from edgecnn.runtime.signature import require_signature
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -53,8 +61,11 @@ def command(
     if rollback:
         if offline is not None:
             raise UsageError("--offline is of an installation, and --rollback installs nothing; leave it out")
+        if public_key is not None:
+            raise UsageError("--require-signature is of a BUNDLE, and --rollback takes none; leave it out")
         done = go_back(address, called, say, service=service)
     else:
+        require_signature(Path(bundles[0]), public_key)
         install = Install(offline is not None, Path(offline) if offline else None)
         done = put(address, Path(bundles[0]), called, install, say, service=service)
     if as_json:

@@ -61,7 +61,7 @@ def _data() -> Finding:
             mend = f"only for training: set {VARIABLE}, or let train fetch it"
             return Finding("CIFAR-10", ABSENT, f"not in {root}", mend)
         cifar10.load()
-    except EdgeCNNError as error:
+    except (EdgeCNNError, OSError) as error:
         return Finding("CIFAR-10", BROKEN, str(error), f"mend the files, or set {VARIABLE} to another folder")
     return Finding("CIFAR-10", OK, f"in {root}")
 

@@ -101,7 +101,7 @@ def _source(
     if video is not None:
         from edgecnn.watch.video import Video
 
-        return Video(video, fps)
+        return Video(video, fps, _say)
     if folder is not None:
         from edgecnn.watch.folder import Folder
 

@@ -122,7 +122,7 @@ def notes_of(draft: Draft, artifact: Artifact) -> set[str]:
     if draft.graph is None:
         return set()
     floats = artifact.gate.get("float_operations")
-    listed = f"float operations, which have no int8 kernel: {floats}" if floats else ""
+    listed = f"float operations, which have no integer kernel: {floats}" if floats else ""
     return {note for note in (lost(draft.graph), listed) if note}
 
 
@@ -147,6 +147,8 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             names = layer_names(draft.content, draft.graph)
             structure = parity.check_structure(file, draft.content, names.__getitem__)
             structure |= {"normalization": form_of(draft.graph), "traced_by": tracer_of(draft.graph)}
+            if draft.recipe.calibrated and not draft.recipe.simulated:
+                structure |= parity.float_parts(draft.content)
             if draft.recipe.simulated:
                 borders, floats = borders_of(draft.graph), float_operations(draft.graph)
                 structure |= parity.check_integers(file, draft.content, names.__getitem__, borders, floats)

@@ -131,6 +131,12 @@ def check_integers(
     return {"float_operations": ", ".join(without_kernel if left else ()), "float_ops": len(left)}
 
 
+def float_parts(content: bytes) -> Gate:
+    """What a file that should compute in integers computes in float, by the names of TFLite's operations."""
+    left = TFLiteGraph(content).float_operations()
+    return {"float_operations": ", ".join(dict.fromkeys(left)), "float_ops": len(left)}
+
+
 def check_accuracy(
     name: str, score: Score, recorded: float | None, blame: Blame, most: float = MAX_ACCURACY_DROP
 ) -> Gate:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from torch import fx
 
+from edgecnn.errors import CheckFailedError
 from edgecnn.export.flatbuffer import TFLiteGraph
 from edgecnn.export.naming import flattened, rename
 from edgecnn.export.quiet import captured
 from edgecnn.models import ModelArguments
-from edgecnn.quantize.graph import example
+from edgecnn.quantize.graph import example, module_of
 from edgecnn.quantize.simulate import Border, Mode, mode_of, weight_bits
 
 
 def convert_float(graph_module: fx.GraphModule, arguments: ModelArguments) -> bytes:
     """A float32 TFLite file: input [n, height, width, channels], output [n, classes], any batch size n.
 
-    Raises CheckFailedError, naming a log, if the converter fails.
+    Raises CheckFailedError, naming a log, if the converter fails, and for a model that computes what stands in a
+    file for a border.
     """
     return _convert(graph_module, arguments, quantized=False)
 
@@ -43,6 +45,12 @@ def _convert(graph_module: fx.GraphModule, arguments: ModelArguments, quantized:
         inputs = (example(arguments).permute(0, 2, 3, 1).contiguous(),)
         content = litert_torch.convert(channels_last, inputs, quant_config=config).model_content()
     graph = TFLiteGraph(content)
+    borders = sum(isinstance(module_of(graph_module, node), Border) for node in graph_module.graph.nodes)
+    if graph.operations()[Border.STAND_IN] > borders:
+        raise CheckFailedError(
+            f"the model computes {Border.STAND_IN.lower()}, which edgecnn lets no device run; put another function in "
+            "its place"
+        )
     graph.take_out(Border.STAND_IN)
     graph.make_batch_dynamic()
     rename(graph, names)

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 import torch
 from torch import Tensor, nn
 
-from edgecnn.errors import UnknownNameError, UsageError
+from edgecnn.errors import EdgeCNNError, UnknownNameError, UsageError
 from edgecnn.models import own
 from edgecnn.models.arguments import ModelArguments
 from edgecnn.models.design import FORM, PREFIX, Design
@@ -58,7 +58,7 @@ def names() -> list[str]:
     for entry in entry_points(group=_ENTRY_POINTS):
         try:
             entry.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # another's code: it may raise anything
             package = entry.dist.name if entry.dist else entry.value
             raise UsageError(
                 f"the models of package '{package}' cannot be loaded ({error}); mend or uninstall it"
@@ -128,10 +128,18 @@ def create(name: str, arguments: ModelArguments | None = None, normalization: No
     spec = _outside(name)
     height, width = chosen.image_size
     if spec is None:
+        factory = _factory(name)
         try:
-            model = _factory(name)(chosen.num_classes, chosen.in_channels, chosen.image_size)
+            model = factory(chosen.num_classes, chosen.in_channels, chosen.image_size)
         except RuntimeError as error:
             raise UsageError(f"model '{name}' cannot take images of {height}x{width}: {error}") from error
+        except Exception as error:  # another's code: it may raise anything
+            if isinstance(error, EdgeCNNError):
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            raise UsageError(f"the code of model '{name}' failed: {' '.join(reason.split())[:300]}") from error
+        if not factory.__module__.startswith("edgecnn."):
+            _prove(name, model, chosen)
     else:
         model = own.create(spec, chosen)
         _prove(name, model, chosen)

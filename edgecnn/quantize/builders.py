@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgecnn.errors import UsageError
+
 
 def _hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> nn.Module:
     return nn.ReLU6() if (min_val, max_val) == (0, 6) else nn.Hardtanh(min_val, max_val)
@@ -47,9 +49,14 @@ def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
 
 
 def _batch_norm(
-    running_mean: Tensor, running_var: Tensor, weight: Tensor | None = None, bias: Tensor | None = None,
+    running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> nn.Module:  # fmt: skip
+    if running_mean is None or running_var is None:
+        raise UsageError(
+            "the model has a BatchNorm without running statistics, which normalizes each batch by itself: there is no "
+            "fixed computation to export; train it with track_running_stats=True"
+        )
     layer = nn.BatchNorm2d(len(running_mean), eps)
     weight = torch.ones_like(running_mean) if weight is None else weight
     bias = torch.zeros_like(running_mean) if bias is None else bias

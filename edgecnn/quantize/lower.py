@@ -20,7 +20,7 @@ from edgecnn.quantize.builders import BUILDERS
 from edgecnn.quantize.graph import add_module, example
 from edgecnn.quantize.layers import GlobalMean, Permute, Reshape, Scale, Slice
 
-IS_TENSOR = "edgecnn.is_tensor"  # key in Node.meta
+IS_TENSOR, RANK = "edgecnn.is_tensor", "edgecnn.rank"  # keys in Node.meta
 # Nothing happens to an image in these, in evaluation mode.
 IDENTITIES = (
     "dropout", "feature_dropout", "alpha_dropout", "dropout2d", "stochastic_depth", "drop_path", "contiguous", "clone",
@@ -42,6 +42,7 @@ def lower(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphMo
     constants = _constants(graph_module, values, more)
     for node in list(graph_module.graph.nodes):
         node.meta[IS_TENSOR] = isinstance(values[node], Tensor)
+        node.meta[RANK] = getattr(values[node], "ndim", 0)
         if node in constants or not node.users or node.op not in ("call_function", "call_method"):
             continue
         _Lowering(graph_module, node, values, constants).run()
@@ -169,13 +170,13 @@ class _Lowering:
             return self._permute(before.ndim)
         if self.name in ("mean", "slice", "getitem", "div", "truediv"):
             return getattr(self, f"_{self.name}")(before)
-        return self._table()
+        return self._table(before)
 
     def _source(self) -> fx.Node | None:
         first = self.args[0] if self.args else self.kwargs.get("input")
         return first if isinstance(first, fx.Node) else None
 
-    def _table(self) -> Sequence[nn.Module] | None:
+    def _table(self, before: Tensor) -> Sequence[nn.Module] | None:
         builder = BUILDERS.get(self.name)
         if builder is None:
             return None
@@ -184,6 +185,10 @@ class _Lowering:
         if any(isinstance(value, fx.Node) for value in given.values()):
             return None
         layer = builder(**given)
+        if isinstance(layer, nn.BatchNorm2d) and before.ndim != 4:
+            flat = nn.BatchNorm1d(layer.num_features, layer.eps).eval()
+            flat.load_state_dict(layer.state_dict())
+            layer = flat
         return None if layer is None else (layer,)
 
     def _call(self, layers: Sequence[nn.Module]) -> None:
@@ -193,6 +198,7 @@ class _Lowering:
             with graph.inserting_before(self.node):
                 source = graph.call_module(add_module(self.graph_module, self._path(), layer.eval()), (source,))
             source.meta |= {IS_TENSOR: True}
+        source.meta[RANK] = getattr(self.values[self.node], "ndim", 0)
         self.values[source] = self.values[self.node]
         self.node.replace_all_uses_with(source)
         graph.erase_node(self.node)

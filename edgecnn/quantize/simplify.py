@@ -40,6 +40,7 @@ from edgecnn.quantize.layers import (
     UnitClamp,
     ZeroPad,
 )
+from edgecnn.quantize.lower import RANK
 
 NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout2d, nn.Identity)
 NOT_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, UnitClamp)
@@ -64,11 +65,16 @@ def fold_batchnorm(graph_module: fx.GraphModule) -> None:
             layer = module_of(graph_module, before)
             if isinstance(layer, nn.Conv2d):
                 graph_module.set_submodule(str(before.target), mark_batchnorm(fuse_conv_bn_eval(layer, module)))
-            elif isinstance(layer, nn.Linear) and isinstance(module, nn.BatchNorm1d):
+            elif isinstance(layer, nn.Linear) and isinstance(module, nn.BatchNorm1d) and not _over_tokens(node):
                 graph_module.set_submodule(str(before.target), fuse_linear_bn_eval(layer, module))
             else:
                 continue
             replace(graph_module, node, before)
+
+
+def _over_tokens(norm: fx.Node) -> bool:
+    """Whether a BatchNorm1d is of a tensor with more than a row for each image, of which it normalizes the rows."""
+    return bool(norm.meta.get(RANK, 0) > 2)
 
 
 def simplify(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphModule:

@@ -82,6 +82,13 @@ def memory_of(format: str) -> int:
     return MEMORY.get(format, MEMORY_OF_OTHERS)
 
 
+def bound_data(memory: int) -> None:
+    """Let this process have ``memory`` bytes of data at most, or fewer where a lower limit holds already."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
 def main() -> None:
     """The child: reads a request from standard input, answers on standard output."""
     request = json.load(sys.stdin)
@@ -89,8 +96,7 @@ def main() -> None:
     image: Image = decode(Image, request["image"])
     answer = os.dup(1)
     os.dup2(2, 1)  # what an engine prints is no answer
-    memory = memory_of(artifact.format)
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    bound_data(memory_of(artifact.format))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.write(answer, (json.dumps({"error": try_out(Path(request["path"]), artifact, image)}) + "\n").encode())
     _leave()

@@ -52,7 +52,7 @@ def serve(requests: BinaryIO, say: Any) -> None:
     from edgecnn.errors import EdgeCNNError
     from edgecnn.runtime.bundle import find_artifact
     from edgecnn.runtime.picture import quiet
-    from edgecnn.runtime.proving import memory_of
+    from edgecnn.runtime.proving import bound_data, memory_of
 
     first = json.loads(requests.readline())
     path = Path(first["bundle"])
@@ -63,8 +63,7 @@ def serve(requests: BinaryIO, say: Any) -> None:
     except EdgeCNNError as error:
         say({"error": str(error)})
         return
-    memory = memory_of(artifact.format) + PICTURE
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    bound_data(memory_of(artifact.format) + PICTURE)
     say({"card": card(bundle, artifact, runner)})
     with runner:
         while head := requests.read(HEADER.size):

@@ -61,14 +61,14 @@ class Keeper:
         await self._load()
         self._spawn(self._follow())
 
-    async def close(self) -> None:
-        """End what ``open`` started."""
+    async def close(self, at_once: bool = False) -> None:
+        """End what ``open`` started, after what the worker is at, or ``at_once``."""
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._worker is not None:
-            await self._worker.close()
+            await (self._worker.kill() if at_once else self._worker.close())
 
     def reload(self) -> None:
         """Have the bundle read again soon, whether or not the path leads elsewhere."""

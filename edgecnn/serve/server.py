@@ -139,7 +139,7 @@ async def _serve(app: App, keeper: Keeper, listener: socket.socket) -> None:
     finally:
         if watchdog is not None:
             watchdog.cancel()
-        await keeper.close()
+        await keeper.close(at_once=server.force_exit)
 
 
 async def _tick(keeper: Keeper) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from edgecnn.errors import BadFileError
@@ -16,11 +17,12 @@ from edgecnn.watch.frames import Frame, Frames
 class Video(Frames):
     """Every frame of the file ``path``, as fast as they are asked for, or ``rate`` frames for each second of it.
 
-    So the answers depend on the file and not on the machine's speed. Frames are turned as the file says. Raises
+    So the answers depend on the file and not on the machine's speed. Frames are turned as the file says; ``say`` hears
+    of a file that ends before its time. Raises
     BadFileError for what is no video or has more pixels a frame than are allowed, MissingExtraError without OpenCV.
     """
 
-    def __init__(self, path: Path, rate: float | None) -> None:
+    def __init__(self, path: Path, rate: float | None, say: Callable[[str], object] = lambda _line: None) -> None:
         self._cv2 = opencv.load("--video")
         if not path.is_file():
             raise BadFileError(f"{path} is no file; give a video to --video")
@@ -33,7 +35,9 @@ class Video(Frames):
         width, height = (int(self._capture.get(each)) for each in (3, 4))
         if width * height > PIXELS:
             raise BadFileError(f"{path} has frames of {width}x{height} pixels, at most {PIXELS:,} are allowed")
+        self._say = say
         self._number = 0
+        self._position = 0.0  # seconds from the start, of the frame that was grabbed last
         self._due = 0.0  # seconds from the start
 
     def next(self, seconds: float) -> Frame | None:
@@ -42,9 +46,10 @@ class Video(Frames):
             if not self._capture.grab():
                 if self._number == 0:
                     raise BadFileError(f"{self._path} has no frame that can be decoded")
+                self._tell_what_is_missing()
                 raise EOFError
             self._number += 1
-            position = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000
+            self._position = position = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000
             if self._rate is None:
                 break
             if position >= self._due - 1e-6:
@@ -56,6 +61,15 @@ class Video(Frames):
         loaded = picture(self._cv2, pixels)
         decode = 1000 * (time.perf_counter() - start)
         return Frame(self._number, time.time(), loaded, decode, {"seconds": round(position, 3)})
+
+    def _tell_what_is_missing(self) -> None:
+        """Say so where the file promises more than a frame or two beyond the last: FFmpeg takes damage for the end."""
+        count, rate = (self._capture.get(each) for each in (self._cv2.CAP_PROP_FRAME_COUNT, self._cv2.CAP_PROP_FPS))
+        if rate > 0 and count > self._number + 2 and count / rate > self._position + 3 / rate:
+            self._say(
+                f"{self._path} ended after {self._position:.1f} of {count / rate:.1f} seconds: what follows is damaged "
+                "or missing"
+            )
 
     def close(self) -> None:
         self._capture.release()

@@ -74,6 +74,15 @@ def test_a_line_for_each_image(folder: Path, pictures: Path, capfd) -> None:
         assert "ms (decode " in line
 
 
+def test_what_cannot_be_looked_at_in_a_folder_is_named(folder: Path, pictures: Path, capfd) -> None:
+    (pictures / "1.png").unlink()
+    (pictures / "1.png").symlink_to(pictures / "gone")
+    assert main(["classify", str(folder), str(pictures)]) == 2
+    out, err = lines_of(capfd)
+    assert [line.split()[0] for line in out] == [str(pictures / "0.png"), str(pictures / "2.png")]
+    assert err[0].startswith(f"edgecnn: {pictures / '1.png'}: ")
+
+
 def test_a_bad_image_among_good_ones_is_named_and_the_rest_goes_on(folder: Path, pictures: Path, capfd) -> None:
     (pictures / "1.png").write_bytes(b"no image")
     assert main(["classify", str(folder), str(pictures)]) == 2

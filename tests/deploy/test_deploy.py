@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from edgecnn import __version__
 from edgecnn.cli.main import main
+from edgecnn.deploy.ssh import onboard
+from edgecnn.deploy.ssh.address import Address
 from edgecnn.deploy.ssh.board import Board
 from edgecnn.deploy.ssh.connection import LinkError
+from edgecnn.errors import CheckFailedError
 from edgecnn.measure.accuracy import score
 from edgecnn.runtime.bundle import open_bundle
+from edgecnn.runtime.signature import require_signature, signer
 from tests import tiny_artifacts
 from tests.conftest import Once
 from tests.deploy.homes import Home, deployed_to, manifest, refused
@@ -174,3 +182,57 @@ def test_there_is_no_way_back_from_the_first(home: Home, first: Path, capfd: pyt
     capfd.readouterr()
     assert "to go back to (only version " in refused(["--rollback", home.target], capfd)
     assert home.running() == manifest(first)
+
+
+def test_a_signature_goes_along_and_can_be_required(
+    home: Home, first: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    private, public = key_pair(tmp_path)
+    assert "manifest.sig" in refused([str(first), home.target, "--require-signature", str(public)], capfd)
+    assert not home.folder.exists()
+    assert main(["deploy", str(first), home.target]) == 0
+    signer(private)(first)
+    capfd.readouterr()
+    assert main(["deploy", str(first), home.target, "--require-signature", str(public), "--json"]) == 0
+    there = Path(json.loads(capfd.readouterr().out)["bundle"])
+    require_signature(there, public)
+    assert "--rollback takes none" in refused(["--rollback", home.target, "--require-signature", str(public)], capfd)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"said": "x"}, "it answered nonsense: offset is None"),
+        ({"said": "x", "offset": "7"}, "it answered nonsense: offset is 7"),
+    ],
+)
+def test_a_board_that_answers_nonsense_is_one_line(answer: dict[str, str], reason: str) -> None:
+    board = answering(answer)
+    with pytest.raises(CheckFailedError, match=reason):
+        board.follow(print, folder="f", task="t", job="j", token="t")
+
+
+def test_nothing_that_a_board_says_reaches_a_terminal_as_a_command() -> None:
+    board = answering({"root": "/home/pi\x1b]0;owned\x07", "current": "\x1b[2J", "previous": None})
+    assert board.ask("state", job="j") == {"root": "/home/pi?]0;owned?", "current": "?[2J", "previous": None}
+
+
+def answering(answer: dict[str, Any]) -> Board:
+    """A board that gives the same answer to everything."""
+    board = Board(Address.parse("ssh://pi@board"), threading.Event(), print, "share")
+
+    def run(_command: str, take: Callable[[bytes], None], _send: Path | None) -> None:
+        take(onboard.MARK + json.dumps(answer).encode() + b"\n")
+
+    board._connection = SimpleNamespace(run=run)  # type: ignore[assignment]
+    return board
+
+
+def key_pair(folder: Path) -> tuple[Path, Path]:
+    """Files of an Ed25519 key, private and public."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    private, public = folder / "key.pem", folder / "key.pub"
+    form, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    private.write_bytes(key.private_bytes(form, serialization.PrivateFormat.PKCS8, plain))
+    public.write_bytes(key.public_key().public_bytes(form, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return private, public

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
+from torch import nn
 
 from edgecnn.errors import UsageError
 from edgecnn.export import converted
 from edgecnn.export.drafts import Order, make
 from edgecnn.export.flatbuffer import TFLiteGraph
+from edgecnn.export.judge import image_of, make_and_check, notes_of
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, parse
 from edgecnn.runtime.internals import tensor_values
 from edgecnn.runtime.preprocess import normalize
@@ -58,3 +63,15 @@ def test_calibrated_ranges_hold_all_that_was_seen():
 def test_our_own_recipe_does_not_start_from_a_float_file():
     with pytest.raises(UsageError, match="recipe static_w8a8 does not start from a float file"):
         converted.convert(b"", STATIC_W8A8, [])
+
+
+def test_what_static_w8a16_computes_in_float_is_told(tmp_path):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, 2), nn.Hardswish(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)
+    source = nets.source("lenet")
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8, 10)).eval()
+    order = Order("tflite", parse("static_w8a16"))
+    made = replace(source, model=model)
+    draft, artifact = make_and_check(order, "x.tflite", made, tmp_path, image_of(made))
+    assert (artifact.gate["float_operations"], artifact.gate["float_ops"]) == ("HARD_SWISH", 1)
+    assert notes_of(draft, artifact) == {"float operations, which have no integer kernel: HARD_SWISH"}

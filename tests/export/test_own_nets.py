@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.export import parity, tflite
 from edgecnn.export.blame import layer_names
@@ -106,3 +106,65 @@ def test_what_the_converter_computes_in_int8_after_all_is_not_said_to_be_float(t
     assert gate == {"float_operations": "", "float_ops": 0}
     found, floats = logits(content, tmp_path), predictor(model)(PICTURES)
     assert np.abs(found - floats).mean() < 0.05 * np.ptp(floats, axis=0).max()
+
+
+class Cosine(nn.Module):
+    """Computes what stands in a file for a border between int8 and float32, until it is taken out again."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.conv, self.head, self.share = nn.Conv2d(3, 8, 3, stride=2), nn.Linear(8, 4), share
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.head((x + self.share * torch.cos(x)).mean((2, 3)))
+
+
+def test_a_cosine_of_the_model_is_not_taken_out():
+    model = Cosine(0.004).eval()
+    graph = ptq.calibrate(model, own_nets.ARGUMENTS, [PICTURES], passes.defaults(STATIC_W8A8))
+    with pytest.raises(CheckFailedError, match="the model computes cos, which edgecnn lets no device run"):
+        tflite.convert_quantized(graph, own_nets.ARGUMENTS)
+
+
+class Tokens(nn.Module):
+    """A BatchNorm1d that normalizes the rows of a linear layer's results, not its outputs."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.conv, self.each = nn.Conv2d(3, rows, 4, 4), nn.Linear(64, 16)
+        self.norm, self.head = nn.BatchNorm1d(rows), nn.Linear(rows, 4)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.norm(self.each(self.conv(x).flatten(2)))).mean(2))
+
+
+@pytest.mark.parametrize("rows", [8, 16])
+def test_a_norm_over_tokens_is_not_folded_into_the_layer_before(rows):
+    torch.manual_seed(0)
+    model = nets.with_statistics(Tokens(rows)).eval()
+    graph = fold(model, own_nets.ARGUMENTS)
+    nets.assert_close(torch.from_numpy(predictor(graph)(PICTURES)), torch.from_numpy(predictor(model)(PICTURES)), 1e-4)
+
+
+class Odd(nn.Module):
+    """Looks at the size of its images, which only torch.export can follow; a BatchNorm1d in its head."""
+
+    def __init__(self, statistics=True):
+        super().__init__()
+        self.conv, self.each = nn.Conv2d(3, 8, 3, 2), nn.Linear(8, 16)
+        self.norm, self.head = nn.BatchNorm1d(16, track_running_stats=statistics), nn.Linear(16, 4)
+
+    def forward(self, x):
+        if x.shape[2] % 2 == 0:
+            x = nn.functional.pad(x, (0, 1, 0, 1))
+        return self.head(torch.relu(self.norm(self.each(torch.relu(self.conv(x)).mean((2, 3))))))
+
+
+def test_a_norm_in_the_head_of_a_model_that_is_exported():
+    torch.manual_seed(0)
+    model = nets.with_statistics(Odd()).eval()
+    graph = fold(model, own_nets.ARGUMENTS)
+    nets.assert_close(torch.from_numpy(predictor(graph)(PICTURES)), torch.from_numpy(predictor(model)(PICTURES)), 1e-4)
+    with pytest.raises(UsageError, match="BatchNorm without running statistics"):
+        fold(Odd(statistics=False).eval(), own_nets.ARGUMENTS)

@@ -146,3 +146,24 @@ def test_a_broken_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ):
         models.names()
     sys.modules.pop("flat_nets", None)
+
+
+def test_a_registered_model_must_fit_the_classes_and_its_code_may_raise_anything(
+    known: dict[str, registry.Factory], capsys: pytest.CaptureFixture[str]
+) -> None:
+    @models.register("wide")
+    def wide(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size[0] * image_size[1], 12))
+
+    @models.register("choosy")
+    def choosy(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
+        assert image_size == (28, 28), "28x28 only"
+        return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 28 * 28, num_classes))
+
+    with pytest.raises(UsageError, match=r"model 'wide' gives \[2, 12\] for 2 images, but the data set has 10 classes"):
+        models.create("wide")
+    with pytest.raises(UsageError, match="the code of model 'choosy' failed: AssertionError: 28x28 only"):
+        models.create("choosy")
+    assert models.create("choosy", ModelArguments(10, 1, (28, 28))) is not None
+    assert main(["models"]) == 0
+    assert "choosy: not measured (the code of model 'choosy' failed" in capsys.readouterr().err

@@ -55,7 +55,6 @@ def test_weights_of_4_bits_are_whole_steps_next_to_what_they_were(adapted):
         assert float((steps - old.weight.detach() / scales).abs().max()) < 1.001
         other = (steps.round() != (old.weight.detach() / scales).round()).float().mean()
         assert 0.02 < float(other) < 0.4  # not to the nearest
-        assert torch.equal(new.quantized_weight(), new.quantized_weight().detach())
         nets.assert_close(new.quantized_weight(), new.weight, 1e-6)
 
 

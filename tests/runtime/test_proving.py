@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,12 @@ def test_the_child_has_a_limit_on_memory(bundle, tmp_path, monkeypatch) -> None:
     child(tmp_path, monkeypatch, f'cd {root}; exec {sys.executable} -c "{start}"')
     with pytest.raises(BadFileError, match=r"not safe to run here|more memory than"):
         bundle.open(bundle.artifact())
+
+
+@pytest.mark.parametrize(("hard", "most"), [(resource.RLIM_INFINITY, 1000), (5000, 1000), (300, 300)])
+def test_a_lower_limit_on_data_is_kept(hard: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (hard, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits))
+    proving.bound_data(1000)
+    assert asked == [(most, most)]

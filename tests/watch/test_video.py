@@ -6,7 +6,7 @@ import socketserver
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ from edgecnn.watch.video import Video
 from tests.watch.videos import RATE, SIZE, colour, flat, video
 
 
-def frames_of(path: Path, rate: float | None = None) -> Iterator[Frame]:
-    with Video(path, rate) as frames:
+def frames_of(path: Path, rate: float | None = None, say: Callable[[str], object] = print) -> Iterator[Frame]:
+    with Video(path, rate, say) as frames:
         while True:
             try:
                 frame = frames.next(0)
@@ -45,6 +45,22 @@ def test_every_frame_comes_in_order_and_in_its_colours(tmp_path: Path, name: str
     assert {frame.picture.size for frame in frames} == {SIZE}
     assert {frame.picture.mode for frame in frames} == {"RGB"}
     assert [frame.where["seconds"] for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3], abs=0.002)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mp4v"), ("a.avi", "MJPG")])
+def test_a_video_that_ends_before_its_time_is_spoken_of(tmp_path: Path, name: str, codec: str) -> None:
+    noise = [np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8) for number in range(60)]
+    path = video(tmp_path / name, noise, codec)
+    said: list[str] = []
+    assert len(list(frames_of(path, say=said.append))) == 60
+    assert said == []
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
+    path.write_bytes(content)
+    assert len(list(frames_of(path, say=said.append))) < 58
+    (line,) = said
+    assert line.startswith(f"{path} ended after ") and "of 6.0 seconds" in line
 
 
 @pytest.mark.parametrize(
