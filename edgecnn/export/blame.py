@@ -36,7 +36,7 @@ class _Recorder(fx.Interpreter):
 
 def layer_names(content: bytes, graph_module: fx.GraphModule) -> list[str]:
     """Module names of a TFLite file's layers in the order of execution; '?' for one that is not found."""
-    return [node.target if node else "?" for node in _matched(content, graph_module)]  # type: ignore[misc]
+    return [node.target if node else "?" for node in matched(content, graph_module)]  # type: ignore[misc]
 
 
 def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray, spec: InputSpec) -> str:
@@ -45,7 +45,7 @@ def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray
     ``images`` are uint8 [n, height, width, channels]; ``graph_module`` is the float or simulating graph.
     """
     images = images[:IMAGES]
-    nodes = _matched(content, graph_module)
+    nodes = matched(content, graph_module)
     layers = list(TFLiteGraph(content).layers())
     values = tensor_values(content, prepare(images, spec), [layer.output for layer in layers])
     recorder = _Recorder(graph_module)
@@ -68,7 +68,7 @@ def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray
     return f"no layer differs by more than {TOLERANCE:.0%}, the most is {worst} (relative error {errors[worst]:.2g})"
 
 
-def _matched(content: bytes, graph_module: fx.GraphModule) -> list[fx.Node | None]:
+def matched(content: bytes, graph_module: fx.GraphModule) -> list[fx.Node | None]:
     """The graph's node of each layer in the file, found by its weights, which no conversion changes but in order.
 
     What is left over then, weights that are wrong, is matched by size; None where not even that is possible.

@@ -23,8 +23,9 @@ _FILE_IDENTIFIER = b"TFL3"
 class Layer:
     """A convolution or fully connected operation of a quantized or float file.
 
-    ``weight`` is the stored array, also where a DEQUANTIZE expands it; ``output`` the index of the output tensor.
-    Scales are per tensor for the input and per output channel for weight and bias; empty for float tensors.
+    ``weight`` is the stored array, also where a DEQUANTIZE expands it, ``bias`` that of the bias, empty where there is
+    none; ``output`` the index of the output tensor. Scales are per tensor for the input and per output channel for
+    weight and bias; empty for float tensors.
     """
 
     operation: str
@@ -33,6 +34,7 @@ class Layer:
     input_scale: np.ndarray
     weight_scale: np.ndarray
     bias_scale: np.ndarray
+    bias: np.ndarray
 
     def bias_scale_error(self) -> float:
         """Largest relative difference of bias_scale from input_scale * weight_scale; 0 for a layer without them.
@@ -98,6 +100,7 @@ class TFLiteGraph:
                 self._scales(source),
                 self._scales(weight),
                 self._scales(bias) if bias >= 0 else np.empty(0),
+                self._constant(bias) if bias >= 0 else np.empty(0),
             )
 
     def halve_weights(self, names: Collection[str]) -> None:

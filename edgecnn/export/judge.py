@@ -19,6 +19,7 @@ from edgecnn.evaluate import predictor
 from edgecnn.export import parity
 from edgecnn.export.blame import first_fault, layer_names
 from edgecnn.export.drafts import Draft, Order, make
+from edgecnn.export.integers import check_values
 from edgecnn.export.source import Source
 from edgecnn.export.torchscript import DEFAULT_ENGINE
 from edgecnn.measure.accuracy import Score, score_together
@@ -152,6 +153,7 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             if draft.recipe.simulated:
                 borders, floats = borders_of(draft.graph), float_operations(draft.graph)
                 structure |= parity.check_integers(file, draft.content, names.__getitem__, borders, floats)
+                structure |= check_values(file, draft.content, draft.graph)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
 
