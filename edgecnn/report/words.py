@@ -112,7 +112,9 @@ def method(section: Section) -> list[tuple[str, str]]:
     overhead = max((row.figures.overhead_nanoseconds for row in known if row.figures), default=0)
     runs = min(source.session.settings.runs for source in section.sources)
     enough = runs >= FEWEST_RUNS
-    interval = f"95 % interval from {median_method(runs)}" if enough else f"its interval needs {FEWEST_RUNS} runs"
+    interval = (
+        f"95 % interval from {median_method(runs)}" if enough else f"its interval needs {FEWEST_RUNS} runs or more"
+    )
     energies = {row.measurement.energy for row in known}
     return [
         ("p50, p90, p99", f"time per image of one call of the model, the median over the runs; of p50, {interval}"),

@@ -139,5 +139,7 @@ def test_a_registered_model_that_cannot_run_does_not_hide_the_others(
     document = json.loads(out)
     assert document[-1] == {"name": "wrong", "parameters": None, "macs": None, "weights": []}
     assert [entry["name"] for entry in document] == models.names()
-    assert err.startswith("wrong: not measured (mat1 and mat2 shapes cannot be multiplied")
+    assert err.startswith(
+        "wrong: not measured (model 'wrong' cannot take images of 32x32x3: mat1 and mat2 shapes cannot be"
+    )
     assert err.count("\n") == 1

@@ -82,8 +82,16 @@ def test_sound_files_pass_and_are_scored_on_the_same_images(tmp_path):
     ("order", "broken", "message"),
     [
         (STATIC, lambda c: breaking.with_bias_scale(c, 2, 0.66), r"the bias scale of layer conv2 .* off by 34 %"),
-        (STATIC, lambda c: breaking.with_weights(c, 2, breaking.scrambled), r"on only .* layer at fault: conv2 \("),
-        (STATIC, lambda c: breaking.with_weights(c, 5, breaking.replaced), r"on only .* layer at fault: fc2 \("),
+        (
+            STATIC,
+            lambda c: breaking.with_weights(c, 2, breaking.scrambled),
+            r"weights of layer conv2 \(CONV_2D\) are not those",
+        ),
+        (
+            STATIC,
+            lambda c: breaking.with_weights(c, 5, breaking.replaced),
+            r"weights of layer fc2 \(FULLY_CONNECTED\) are not",
+        ),
         (FLOAT, lambda c: breaking.with_weights(c, 1, breaking.scrambled), r"differ by .* layer at fault: conv2 \("),
         (FLOAT, lambda c: breaking.with_weights(c, 4, lambda w: 1.001 * w), r"differ by .* the most is fc3 \("),
     ],
@@ -185,6 +193,7 @@ import dataclasses, resource, sys
 import numpy as np
 from pathlib import Path
 from edgecnn.data.dataset import DataSet
+from edgecnn.export import judge as gate
 from edgecnn.export import tflite
 from edgecnn.export.drafts import Order
 from edgecnn.export.judge import judge
@@ -201,6 +210,7 @@ class Repeated:
 
 content = Path(sys.argv[1]).read_bytes()
 tflite.convert_quantized = lambda graph_module, arguments: content
+gate.check_values = lambda name, content, graph_module: {}  # other images calibrated it
 source, digits = nets.source("lenet"), nets.digits()
 for count in (1_000, 50_000):
     many = dataclasses.replace(

@@ -18,11 +18,12 @@ CALL, WHOLE = (500.0,) * 5, (6600.0,) * 5
 
 
 def profile(*operations: Operation, **changes: Any) -> Profile:
-    found = Profile(
-        "0.1", "2026-01-01T00:00:00Z", MACHINE, case("folder/a.tflite", "some/bundle"), "engine 1", (),
-        (QUIET, after()), Verdict("valid"), 2, WHOLE, CALL, operations or (CONV, POOL),
-    )  # fmt: skip
-    return dataclasses.replace(found, **changes)
+    fields = {
+        "edgecnn": "0.1", "created": "2026-01-01T00:00:00Z", "machine": MACHINE, "engine": "engine 1", "pin": (),
+        "case": case("folder/a.tflite", "some/bundle"), "states": (QUIET, after()), "verdict": Verdict("valid"),
+        "partitions": 2, "whole": WHOLE, "empty": CALL, "operations": operations or (CONV, POOL),
+    }  # fmt: skip
+    return Profile(**fields | changes)
 
 
 def shown(found: Profile) -> list[str]:
