@@ -18,7 +18,7 @@ CALL, WHOLE = (500.0,) * 5, (6600.0,) * 5
 
 
 def profile(*operations: Operation, **changes: Any) -> Profile:
-    fields = {
+    fields: dict[str, Any] = {
         "edgecnn": "0.1", "created": "2026-01-01T00:00:00Z", "machine": MACHINE, "engine": "engine 1", "pin": (),
         "case": case("folder/a.tflite", "some/bundle"), "states": (QUIET, after()), "verdict": Verdict("valid"),
         "partitions": 2, "whole": WHOLE, "empty": CALL, "operations": operations or (CONV, POOL),
