@@ -54,6 +54,8 @@ class Address:
 
 def printable(text: str) -> str:
     """The text without what a terminal would obey: a board may say anything."""
+    if text.isprintable():  # as most is, and all of a file's pieces, which are long
+        return text
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text.replace("\r\n", "\n"))
 
 

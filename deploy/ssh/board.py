@@ -102,7 +102,7 @@ class Board:
                 offset = self._part(answer, "offset", int)
                 *lines, rest = (rest + str(answer["said"])).split("\n")
                 for line in lines:
-                    hear(printable(line)[:300])
+                    hear(line[:300])
 
         end = self._persist(lambda: self._once("follow", request | {"offset": offset}, hear=heard))
         if end.get("taken"):

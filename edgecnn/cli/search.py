@@ -164,6 +164,8 @@ def _own_journal(path: Path, resume: bool, force: bool) -> Iterator[None]:
     Raises OutputExistsError for a journal that is neither resumed nor replaced, BadFileError for none to resume,
     UsageError for one that is not joined but in use, OutputError for a folder that cannot be made.
     """
+    from edgecnn.train.folder import locked
+
     if resume and not path.exists():
         raise BadFileError(f"nothing to resume: {path} does not exist; run without --resume")
     if not resume:
@@ -171,12 +173,10 @@ def _own_journal(path: Path, resume: bool, force: bool) -> Iterator[None]:
     _make(path.parent)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if resume else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not locked(descriptor, fcntl.LOCK_SH if resume else fcntl.LOCK_EX):
             raise UsageError(
                 f"a search is still running in {path.parent}; join it with --resume, or choose another --out"
-            ) from error
+            )
         if not resume:
             path.unlink(missing_ok=True)
         fcntl.flock(descriptor, fcntl.LOCK_SH)  # from now on others may join

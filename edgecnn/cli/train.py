@@ -186,12 +186,12 @@ def command(
 
 def check_apart(folder: Path, given: Iterable[Path]) -> None:
     """Raise UsageError if a run in ``folder``, or a step of it, would replace a file that it is ``given``."""
-    from edgecnn.train import CHECKPOINT, WEIGHTS
+    from edgecnn.train.folder import RunFolder
 
-    place = folder.resolve()
+    runs = [folder, *folder.glob("step-*")]
+    replaced = {file.resolve() for run in runs for file in RunFolder(run).files}
     for path in (each.resolve() for each in given):
-        within = path.parent == place or (path.parent.parent == place and path.parent.name.startswith("step-"))
-        if within and path.name in (CHECKPOINT, WEIGHTS):
+        if path in replaced:
             raise UsageError(f"this run would replace {path}, which it begins with or learns from; give another --out")
 
 

@@ -148,12 +148,12 @@ def _pass_parity(file: str, draft: Draft, source: Source, folder: Path, image: I
             names = layer_names(draft.content, draft.graph)
             structure = parity.check_structure(file, draft.content, names.__getitem__)
             structure |= {"normalization": form_of(draft.graph), "traced_by": tracer_of(draft.graph)}
-            if draft.recipe.calibrated and not draft.recipe.simulated:
-                structure |= parity.float_parts(draft.content)
             if draft.recipe.simulated:
                 borders, floats = borders_of(draft.graph), float_operations(draft.graph)
                 structure |= parity.check_integers(file, draft.content, names.__getitem__, borders, floats)
                 structure |= check_values(file, draft.content, draft.graph)
+            elif draft.recipe.calibrated:
+                structure |= parity.float_parts(draft.content)
         reference = np.concatenate([draft.reference(piece) for piece in _pieces(source.probes)])
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(source.probes)])
 

@@ -186,9 +186,7 @@ class _Lowering:
             return None
         layer = builder(**given)
         if isinstance(layer, nn.BatchNorm2d) and before.ndim != 4:
-            flat = nn.BatchNorm1d(layer.num_features, layer.eps).eval()
-            flat.load_state_dict(layer.state_dict())
-            layer = flat
+            layer.__class__ = nn.BatchNorm1d  # type: ignore[assignment]  # they differ in the shapes they take
         return None if layer is None else (layer,)
 
     def _call(self, layers: Sequence[nn.Module]) -> None:

@@ -65,7 +65,7 @@ class RunFolder:
         """Keep other trainings out of the folder, which is there. Raises UsageError if one is at work in it."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            if not _locked(descriptor):
+            if not locked(descriptor):
                 raise UsageError(
                     f"{self.path} is being written by a training that is still running; wait for it, or choose "
                     "another --out"
@@ -106,10 +106,10 @@ class RunFolder:
         return curve
 
 
-def _locked(descriptor: int) -> bool:
-    """Lock what is open, until it is closed or the process ends; False if another has."""
+def locked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
+    """Lock what is open, until it is closed or the process ends; False if another has, in a way that is not shared."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

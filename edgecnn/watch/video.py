@@ -18,8 +18,8 @@ class Video(Frames):
     """Every frame of the file ``path``, as fast as they are asked for, or ``rate`` frames for each second of it.
 
     So the answers depend on the file and not on the machine's speed. Frames are turned as the file says; ``say`` hears
-    of a file that ends before its time. Raises
-    BadFileError for what is no video or has more pixels a frame than are allowed, MissingExtraError without OpenCV.
+    of a file that ends before its time. Raises BadFileError for what is no video or has more pixels a frame than are
+    allowed, MissingExtraError without OpenCV.
     """
 
     def __init__(self, path: Path, rate: float | None, say: Callable[[str], object] = lambda _line: None) -> None:
