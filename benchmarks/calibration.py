@@ -34,7 +34,7 @@ from edgecnn.quantize.adaround import adapt_rounding
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.passes.equalize import pairs, scale
-from edgecnn.quantize.qdq import make_room_for_biases
+from edgecnn.quantize.qdq import fit_biases
 from edgecnn.quantize.ranges import tighten_ranges
 from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W4A8, STATIC_W8A8, Recipe, parse
 from edgecnn.report.table import table
@@ -94,7 +94,7 @@ def _calibrated(source: Source, batches: Sequence[Tensor], steps: str, recipe: R
         adapt_rounding(graph_module, torch.cat(list(batches)))
     if "corrected" in steps:
         correct_biases(graph_module, torch.cat(list(batches)))
-    make_room_for_biases(graph_module)
+    fit_biases(graph_module)
     return graph_module
 
 

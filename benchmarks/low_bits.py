@@ -26,7 +26,7 @@ from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.graph import module_of
-from edgecnn.quantize.qdq import make_room_for_biases
+from edgecnn.quantize.qdq import fit_biases
 from edgecnn.quantize.ranges import tighten_ranges
 from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W4A8
 from edgecnn.quantize.simulate import QuantizedConv2d, QuantizedLinear
@@ -54,7 +54,7 @@ def measure(model: str, data: str, images: int = HELD_OUT) -> list[Row]:
         size = _choose(graph_module, kept)
         tighten_ranges(graph_module, batches)
         correct_biases(graph_module, torch.cat(batches))
-        make_room_for_biases(graph_module)
+        fit_biases(graph_module)
         logits = predictor(graph_module)(pictures)
         same = agreement(logits.argmax(1), exact.argmax(1))
         found = {"bytes": size, "sqnr": sqnr(exact, logits), "agreement": same}

@@ -19,7 +19,7 @@ from edgecnn.quantize.simulate import QuantizedConv2d, QuantizedLinear
 
 MAX_SCALE_ERROR = 1e-6  # relative: float32 rounding
 MAX_ROUNDING = 0.501  # steps; a half may be rounded either way
-MAX_BIAS_ERROR = 0.51, 1e-6  # steps, and a share of the bias: rounding to a step, of a float32
+MAX_BIAS_ERROR = 0.01, 1e-6  # steps, and a share of the bias: a whole number of them, as float32
 _LAYOUTS = {"CONV_2D": (0, 2, 3, 1), "DEPTHWISE_CONV_2D": (1, 2, 3, 0)}  # of [out, in, height, width] in a file
 
 

@@ -22,7 +22,7 @@ from edgecnn.export.drafts import Draft, Order, make
 from edgecnn.export.integers import check_values
 from edgecnn.export.source import Source
 from edgecnn.export.torchscript import DEFAULT_ENGINE
-from edgecnn.measure.accuracy import Score, score_together
+from edgecnn.measure.accuracy import Predict, Score, score_together
 from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import agreement, sqnr
 from edgecnn.quantize.normalize import form_of
@@ -39,6 +39,7 @@ from edgecnn.runtime.tflite_file import BrokenFileError
 from edgecnn.runtime.tflite_verifier import verify
 
 SCORING_BATCH = 250
+MODEL = ""  # among scores by file: that of the PyTorch model
 
 
 @dataclass(frozen=True)
@@ -201,10 +202,19 @@ def _compare(
 
 
 def _score(passed: dict[str, Draft], source: Source, folder: Path, image: Image) -> dict[str, Score]:
-    """Scores of all files that passed, by name; each image is read once."""
+    """Scores of all files that passed, by name, and of the model where they need it; each image is read once."""
     with ExitStack() as stack:
-        runners = {file: stack.enter_context(_open(folder / file, draft, image)) for file, draft in passed.items()}
-        return score_together(runners, batches(source.dataset.test, SCORING_BATCH)) if runners else {}
+        models: dict[str, Runner | Predict] = {
+            file: stack.enter_context(_open(folder / file, draft, image)) for file, draft in passed.items()
+        }
+        if any(_needs_the_model(draft, source) for draft in passed.values()):
+            models[MODEL] = predictor(source.model)
+        return score_together(models, batches(source.dataset.test, SCORING_BATCH)) if models else {}
+
+
+def _needs_the_model(draft: Draft, source: Source) -> bool:
+    """Where no accuracy was recorded, a file that is not float32 is held against the model's own."""
+    return source.recorded_accuracy is None and draft.recipe is not FLOAT32
 
 
 def _pass_accuracy(
@@ -221,9 +231,8 @@ def _pass_accuracy(
     try:
         most = parity.MAX_4_BIT_DROP if each.order.recipe is STATIC_W4A8 else parity.MAX_ACCURACY_DROP
         gate = parity.check_accuracy(each.file, score, source.recorded_accuracy, blame, most)
-        floats = [scores[file] for file, other in drafts.items() if other.recipe is FLOAT32 and file in scores]
-        if source.recorded_accuracy is None and draft.recipe is not FLOAT32 and floats:
-            gate |= parity.check_loss(each.file, Comparison(floats[0], score), blame, most)
+        if _needs_the_model(draft, source):
+            gate |= parity.check_loss(each.file, Comparison(scores[MODEL], score), blame, most)
     except CheckFailedError as error:
         (folder / each.file).unlink()
         return replace(each, artifact=None, failure=str(error))

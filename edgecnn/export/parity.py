@@ -156,7 +156,7 @@ def check_accuracy(
 
 
 def check_loss(name: str, change: Comparison, blame: Blame, most: float = MAX_ACCURACY_DROP) -> Gate:
-    """A quantized file's accuracy against the float32 file's on the same images, where none was recorded.
+    """A quantized file's accuracy against the PyTorch model's on the same images, where none was recorded.
 
     Raises CheckFailedError where the paired 95 % interval of the change lies below ``most`` (a share of the images).
     """

@@ -15,7 +15,7 @@ from edgecnn.quantize import passes
 from edgecnn.quantize.adaround import adapt_rounding
 from edgecnn.quantize.correct import correct_biases
 from edgecnn.quantize.fold import fold
-from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
+from edgecnn.quantize.qdq import fit_biases, insert_quantizers
 from edgecnn.quantize.ranges import take_ranges, tighten_ranges
 from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import ActivationQuantizer, Mode, set_mode
@@ -54,7 +54,7 @@ def calibrate(
     some = to_input(torch.cat(batches)[: _at_once(batches[0])])
     adapt_rounding(graph_module, some)
     correct_biases(graph_module, some)
-    make_room_for_biases(graph_module)
+    fit_biases(graph_module)
     return graph_module
 
 

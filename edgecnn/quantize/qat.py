@@ -29,7 +29,7 @@ from edgecnn.quantize.batchnorm import fold_batchnorm_again, unfold_batchnorm
 from edgecnn.quantize.dropout import bring_back
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.learned import learn_ranges, settle_ranges
-from edgecnn.quantize.qdq import insert_quantizers, make_room_for_biases
+from edgecnn.quantize.qdq import fit_biases, insert_quantizers
 from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8, Recipe, parse
 from edgecnn.quantize.simulate import BITS, Mode, QuantizedConv2d, QuantizedLinear, set_mode
 from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
@@ -142,7 +142,7 @@ class Trained:
                 kept = self.tensors[name]
                 # Filters over groups of columns are all filters for the first pixel, then all for the next.
                 tensor.copy_(kept.repeat(len(tensor) // len(kept)) if of_weights else kept)
-        make_room_for_biases(graph_module)
+        fit_biases(graph_module)
         set_mode(graph_module, Mode.SIMULATE)
         return graph_module
 

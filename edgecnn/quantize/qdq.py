@@ -309,17 +309,20 @@ def fuses_into_relu(graph_module: fx.GraphModule, node: fx.Node) -> bool:
     return isinstance(module_of(graph_module, node), nn.Conv2d | nn.Linear) or _is_addition(node)
 
 
-def make_room_for_biases(graph_module: fx.GraphModule) -> None:
-    """Raise the weight scales of channels whose bias would not fit into int32; called after calibration.
+def fit_biases(graph_module: fx.GraphModule) -> None:
+    """Make of every bias what the file holds of it, a whole number of steps in int32; called after calibration.
 
-    A bias is stored in steps of input scale times weight scale. A channel that training has switched off has weights
-    of almost nothing and a bias that is not, and the file's would be cut off. The steps this adds to the weights are
-    worth at most 2^-24 of the bias.
+    A step is input scale times weight scale. A channel that training has switched off has weights of almost nothing
+    and a bias that is not, which the file would cut off: its weight scale is raised. The steps this adds to the weights
+    are worth at most 2^-24 of the bias.
     """
     for node in graph_module.graph.nodes:
         layer = module_of(graph_module, node)
         if isinstance(layer, QuantizedConv2d | QuantizedLinear) and layer.bias is not None:
             quantizer = module_of(graph_module, node.args[0])
             assert isinstance(quantizer, ActivationQuantizer | AverageQuantizer)
-            smallest = layer.bias.detach().abs() / (quantizer.affine().scale * LARGEST_BIAS)
-            layer.smallest_scales = torch.maximum(layer.smallest_scales, smallest)
+            bias, scale = layer.bias.detach().double(), quantizer.affine().scale
+            smallest = bias.abs() / (scale * LARGEST_BIAS)
+            layer.smallest_scales = torch.maximum(layer.smallest_scales, smallest.float())
+            step = scale * layer.weight_scales().double()
+            layer.bias.data.copy_(torch.round(bias / step) * step)

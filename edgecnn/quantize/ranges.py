@@ -17,7 +17,7 @@ from edgecnn.quantize.graph import module_of
 from edgecnn.quantize.simulate import QMAX, QMIN, ActivationQuantizer, AverageQuantizer, Mode, affine_of, set_mode
 
 SHRINKS = tuple(1 - 0.02 * step for step in range(21))  # 1 to 0.6
-VALUES = 1 << 17  # of a tensor in a batch, evenly spread over its images, are enough to tell
+VALUES = 1 << 17  # of a tensor in a batch, drawn at random, are enough to tell
 
 
 def tighten_ranges(graph_module: fx.GraphModule, batches: Iterable[Tensor]) -> None:
@@ -57,6 +57,7 @@ class _Search(fx.Interpreter):
     def __init__(self, graph_module: fx.GraphModule) -> None:
         super().__init__(graph_module)
         self.errors: dict[ActivationQuantizer, Tensor] = {}
+        self._draws = torch.Generator().manual_seed(0)
 
     def run_node(self, n: fx.Node) -> Tensor:
         value: Tensor = super().run_node(n)
@@ -65,9 +66,15 @@ class _Search(fx.Interpreter):
             return value
         sources = [_grid_of(module_of(self.module, each)) for each in n.all_input_nodes[0].all_input_nodes]
         if quantizer not in sources:
-            losses = _losses(quantizer, value)
+            losses = _losses(quantizer, self._some(value.flatten()))
             self.errors[quantizer] = self.errors.get(quantizer, torch.zeros_like(losses)) + losses
         return value
+
+    def _some(self, values: Tensor) -> Tensor:
+        """VALUES of them: any step through a picture could be one of its width, and see a few columns of it alone."""
+        if len(values) <= VALUES:
+            return values
+        return values[torch.randint(len(values), (VALUES,), generator=self._draws)]
 
 
 def _grid_of(module: nn.Module | None) -> nn.Module | None:
@@ -75,10 +82,9 @@ def _grid_of(module: nn.Module | None) -> nn.Module | None:
     return module.source if isinstance(module, AverageQuantizer) else module
 
 
-def _losses(quantizer: ActivationQuantizer, value: Tensor) -> Tensor:
-    """Sum of squared errors [candidates] of a sample of the values."""
-    some = value.flatten()[:: max(1, value.numel() // VALUES)]
+def _losses(quantizer: ActivationQuantizer, values: Tensor) -> Tensor:
+    """Sum of squared errors [candidates] of values [n]."""
     low, high = float(quantizer.low), float(quantizer.high)
     grids = [affine_of(low * shrink, high * shrink) for shrink in SHRINKS]
-    rounded = [torch.fake_quantize_per_tensor_affine(some, g.scale, g.zero_point, QMIN, QMAX) for g in grids]
-    return torch.stack([(each - some).square().sum(dtype=torch.float64) for each in rounded])
+    rounded = [torch.fake_quantize_per_tensor_affine(values, g.scale, g.zero_point, QMIN, QMAX) for g in grids]
+    return torch.stack([(each - values).square().sum(dtype=torch.float64) for each in rounded])

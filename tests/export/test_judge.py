@@ -138,24 +138,23 @@ def test_a_file_that_lost_accuracy_is_refused(tmp_path, monkeypatch):
     assert result.artifact.gate["recorded_accuracy"] is None
 
 
-def test_where_no_accuracy_was_recorded_that_of_the_float_file_counts(tmp_path, monkeypatch):
+def test_where_no_accuracy_was_recorded_that_of_the_model_counts(tmp_path, monkeypatch):
     source = nets.source("lenet")
     foreign = dataclasses.replace(source, header=dataclasses.replace(source.header, metrics={}))
-    plain, static = nets.judged([FLOAT, STATIC], foreign, tmp_path / "sound")
-    assert static.artifact.gate["float_accuracy"] == plain.score.accuracy
+    (sound,) = nets.judged([STATIC], foreign, tmp_path / "sound")  # no float32 file is needed
+    assert sound.artifact.gate["float_accuracy"] == source.header.metrics["test_accuracy"]
 
     wrong = copy.deepcopy(source.model)
     for each in wrong.parameters():
         each.data.neg_()
 
     def broken(order, asked):  # in the simulation too, so that the file agrees with it
-        return make(order, asked if order == FLOAT else dataclasses.replace(asked, model=wrong))
+        return make(order, dataclasses.replace(asked, model=wrong))
 
     monkeypatch.setattr(judging, "make", broken)
-    plain, static = nets.judged([FLOAT, STATIC], foreign, tmp_path / "broken")
-    assert plain.failure is None
+    (static,) = nets.judged([STATIC], foreign, tmp_path / "broken")
     assert "points below float32's, and surely more than 1" in static.failure
-    assert [path.name for path in (tmp_path / "broken").iterdir()] == [plain.file]
+    assert not list((tmp_path / "broken").iterdir())
 
 
 @pytest.mark.parametrize(

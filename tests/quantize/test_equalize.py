@@ -78,7 +78,7 @@ def test_an_image_that_carries_its_normalization_keeps_its_grid():
     found = passes.apply(fold(module, ARGUMENTS), [passes.EQUALIZE], ARGUMENTS)
     assert form_of(found) == "ones"
     nets.assert_close(found(x), module(x), 1e-4)
-    assert torch.equal(found.state_dict()["normalization.weight"], OnesChannel(3).weight)
+    assert torch.equal(found.state_dict()["normalization.weight"], OnesChannel(3, 1).weight)
     assert len(pairs(found)) == 1
 
 

@@ -49,6 +49,20 @@ def test_the_form_is_the_cheapest_and_every_pixel_is_exact(form, layer):
     assert sum(isinstance(part, OnesChannel | Scale) for part in graph_module.modules()) == added
 
 
+@pytest.mark.parametrize(("normalization", "ones"), [(IMAGENET, 1), (Normalization((0.0,) * 3, (1.0,) * 3), 3)])
+def test_the_weights_of_the_ones_do_not_set_the_steps_of_those_of_the_image(normalization, ones):
+    """Of a filter that adds up an image of 0 to 1, whose mean is its largest part by far."""
+    layer = nn.Conv2d(3, 5, 3, padding=1)
+    layer.weight.data.abs_()
+    model = attach(nn.Sequential(layer), normalization)
+    graph_module = fold(model, SIZE)
+    x = nets.inputs(2, 3, 9, 12)
+    nets.assert_close(graph_module(x), model(x))
+    weight = graph_module.get_submodule("0").weight.abs()
+    assert weight.shape[1] == 3 + ones
+    assert (weight[:, 3:].amax((1, 2, 3)) <= 1.02 * weight[:, :3].amax((1, 2, 3))).all()
+
+
 def test_padding_of_its_own_before_the_convolution_counts():
     model = first(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 5, 3, stride=2))
     graph_module = fold(model, SIZE)
@@ -86,4 +100,4 @@ def test_the_ones_channel_leaves_every_pixel_value_as_it_is(mode):
     with mode_of(graph_module, mode), torch.no_grad():
         both = graph_module.get_submodule("quantizer_input_1")(layer(pixels))
     assert torch.equal(both[:, :1], pixels)
-    assert torch.equal(both[:, 1], torch.ones(1, 16, 16))
+    assert torch.equal(both[:, 1:], torch.full((1, both.shape[1] - 1, 16, 16), 127 / 64))

@@ -52,6 +52,14 @@ def test_evenly_spread_values_keep_their_whole_range():
     assert quantizer.high.item() == before
 
 
+def test_every_column_of_a_picture_counts():
+    """Steps of two through rows of 256 values would see the columns of small values alone, and cut the others off."""
+    values = torch.rand(8, 1, 256, 256, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    values[..., ::2] *= 0.01
+    quantizer, before = tightened(values)
+    assert quantizer.high.item() == before
+
+
 def test_what_the_runtime_prescribes_is_not_touched():
     graph_module = insert_quantizers(fold(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Tanh())))
     set_mode(graph_module, Mode.OBSERVE)
