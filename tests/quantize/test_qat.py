@@ -170,8 +170,8 @@ def test_the_graph_has_exactly_the_trained_weights_and_ranges_and_scores_what_tr
     assert all(state[name].equal(result.tensors[name]) for name in state if not name.endswith(rounded))
     for name, bias in state.items():
         if name.endswith(".bias"):
-            kept = result.tensors[name]
-            assert torch.allclose(bias, kept, rtol=1e-6, atol=half_a_step(plain, name.removesuffix(".bias")))
+            trained_bias = result.tensors[name]
+            assert torch.allclose(bias, trained_bias, rtol=1e-6, atol=half_a_step(plain, name.removesuffix(".bias")))
     logits = predictor(plain)(pictures)
     assert np.mean(logits.argmax(1) == labels) == pytest.approx(result.header.metrics["test_accuracy"])
     moved = result.graph(floats()[0], ALL)
@@ -284,12 +284,12 @@ def test_layers_may_stay_float_afterwards_with_the_trained_weights_and_ranges(ru
     model, _ = floats()
     whole, mixed = result.graph(model, ALL), result.graph(model, ALL, ("conv1.depth", "fc2"))
     assert float_layers_of(mixed) == ("conv1.depth", "conv1.point", "fc2")
-    plain, held = result.float_graph(model).state_dict(), whole.state_dict()
-    for name, part in mixed.named_modules():  # a bias that stays float32 is not rounded to steps
-        if isinstance(part, nn.Conv2d | nn.Linear) and not isinstance(part, QuantizedConv2d | QuantizedLinear):
-            held[f"{name}.bias"] = plain[f"{name}.bias"]
-    assert all(tensor.equal(held[name]) for name, tensor in mixed.state_dict().items())
     everything = result.graph(model, ALL, float_layers_of(result.float_graph(model)))
+    held, plain = whole.state_dict(), everything.state_dict()
+    for layer, part in mixed.named_modules():  # a bias that stays float32 is not rounded to steps
+        if isinstance(part, nn.Conv2d | nn.Linear) and not isinstance(part, QuantizedConv2d | QuantizedLinear):
+            held[f"{layer}.bias"] = plain[f"{layer}.bias"]
+    assert [name for name, tensor in mixed.state_dict().items() if not tensor.equal(held[name])] == []
     pictures = small.dataset().test.take(np.arange(30))[0]
     exact = predictor(result.float_graph(model))(pictures)
     assert np.allclose(predictor(everything)(pictures), exact, atol=1e-4 * np.abs(exact).max())
