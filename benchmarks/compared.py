@@ -16,6 +16,7 @@ from benchmarks.committed import Row
 from benchmarks.variants import VARIANTS
 from edgecnn.measure import stats
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.report.table import markdown_table
 
 ACCURACY, FILE, LATENCY = "accuracy", "file", "latency"  # what a row can tell
 FLOAT, PLAIN, QUANTIZED = "float32", "static_w8a8 plain", "static_w8a8"
@@ -131,7 +132,7 @@ class Compared:
 def text(rows: Sequence[Row], models: Sequence[str] | None = None) -> str:
     """A table in Markdown, of all variants or of some: accuracies as mean (lowest to highest), medians of latencies."""
     compared = Compared(rows)
-    lines = ["| " + " | ".join(HEADERS) + " |", "|---" + "|---:" * (len(HEADERS) - 1) + "|"]
+    lines = []
     for model in models or compared.models:
         trained = compared.trained(model)
         spent = [row["cpu_seconds"] for row in trained if row["cpu_seconds"] is not None]
@@ -143,8 +144,8 @@ def text(rows: Sequence[Row], models: Sequence[str] | None = None) -> str:
             *(f"{np.median(runs):.1f}" if runs else MISSING for runs in timed),
             f"{statistics.median(spent):.1f}" if spent else MISSING, str(len(trained)),
         ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown_table(HEADERS, lines, "l".ljust(len(HEADERS), "r"))
 
 
 def _range(values: Sequence[float], form: str, unit: str) -> str:

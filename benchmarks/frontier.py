@@ -34,6 +34,7 @@ from edgecnn.models import ModelArguments, cost
 from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8
 from edgecnn.report.numbers import percent
 from edgecnn.report.pareto import front
+from edgecnn.report.table import markdown_table
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.records import decode, read_json
 
@@ -120,12 +121,12 @@ def _macs(model: str) -> int:
 def text(found: list[Network]) -> str:
     """The table, in Markdown."""
     best = front([(each.bytes, each.accuracy) for each in found])
-    lines = ["| " + " | ".join(HEADERS) + " |", "|---|---" + "|---:" * (len(HEADERS) - 3) + "|---|"]
+    rows = []
     for each, unbeaten in zip(found, best, strict=True):
         time = "-" if each.time is None else f"{each.time:.2f}"
         cells = (each.full_name, each.recipe, percent(each.accuracy), f"{each.bytes:,}", f"{each.macs / 1e6:.2f}", time)
-        lines.append("| " + " | ".join((*cells, "yes" if unbeaten else "")) + " |")
-    return "\n".join(lines)
+        rows.append((*cells, "yes" if unbeaten else ""))
+    return markdown_table(HEADERS, rows, "llrrrr")
 
 
 def picture(found: list[Network]) -> bytes:

@@ -23,6 +23,7 @@ from edgecnn.measure.measurement import Measurement, Session
 from edgecnn.measure.trust import SPREAD_LIMIT, VALID
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.report.numbers import percent
+from edgecnn.report.table import markdown_table
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.records import decode, read_json
 
@@ -50,10 +51,10 @@ def block(folder: Path) -> str:
     path = folder / ACCURACY
     found: tuple[Row, ...] = decode(tuple[Row, ...], read_json(path, LIMIT))
     rows = tuple(row for row in found if row.recipe == STATIC_W8A8.name)
-    lines = ["| " + " | ".join(HEADERS) + " |", "|---" + "|---:" * (len(HEADERS) - 1) + "|"]
-    lines += ["| " + " | ".join(_cells(row, session, folder)) + " |" for row in rows]
-    unsure = any(UNSURE in line for line in lines)
-    return "\n".join(["", *lines, "", _words(rows, session, unsure), "", ""])
+    cells = [_cells(row, session, folder) for row in rows]
+    shown = markdown_table(HEADERS, cells, "l".ljust(len(HEADERS), "r"))
+    unsure = UNSURE in shown
+    return "\n".join(["", shown, "", _words(rows, session, unsure), "", ""])
 
 
 def _cells(row: Row, session: Session, folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import SUFFIX, Header
 from edgecnn.report.markdown import code
+from edgecnn.report.table import markdown_table
 from edgecnn.train.distill import TOGETHER
 
 HEADERS = ("weights", "learn from", "test accuracy", "epochs", "training", "command")
@@ -85,10 +86,8 @@ def text(dataset: str, found: Sequence[Shipped]) -> str:
     }
     rows = [_of_origin(role, digest, origin, names) for digest, (role, origin) in reversed(known.items())]
     rows += [_of_weights(each, names) for each in found]
-    lines = ["| " + " | ".join(HEADERS) + " |", "|---|---" + "|---:" * 3 + "|---|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
     time = _in_all([each.header for each in found], [origin for _, origin in known.values()])
-    return "\n".join([*lines, "", f"All of {dataset}, one after another: {time}."])
+    return "\n".join([markdown_table(HEADERS, rows, "llrrr"), "", f"All of {dataset}, one after another: {time}."])
 
 
 def _in_all(found: Sequence[Header], known: Sequence[Mapping[str, Any]]) -> str:

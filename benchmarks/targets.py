@@ -27,6 +27,7 @@ from edgecnn.measure import stats
 from edgecnn.measure.costs import TIME, Runs, middle
 from edgecnn.quantize.passes import defaults
 from edgecnn.quantize.recipe import CALIBRATION_IMAGES, FLOAT32, STATIC_W8A8
+from edgecnn.report.table import markdown_table
 
 TARGETS = ("x86", "cortex-a72", "cortex-a76")
 COSTS = ("float32", "plain", "x86", "chosen")
@@ -61,15 +62,14 @@ def costs(row: Row) -> dict[str, Runs]:
 
 def text(rows: Sequence[Row]) -> str:
     """A table in Markdown, by target: x86 in microseconds, ratios with 95 % intervals; ARM in thousand instructions."""
-    lines = ["| " + " | ".join(HEADERS) + " |", "|---|---" + "|---:" * 7 + "|---|---|"]
+    lines = []
     for row in sorted(rows, key=lambda row: TARGETS.index(row["target"])):
         known, chosen, timed = costs(row), _chosen(row), row["kind"] == TIME
         figures = [f"{middle(known[name]):.1f}" if timed else f"{middle(known[name]) / 1000:,.0f}" for name in COSTS]
         ratios = [_ratio(row["kind"], known["chosen"], known[name]) for name in ("float32", "plain")]
         names = [" ".join(chosen[each]) or "none" for each in ("passes", "float_layers")]
-        cells = [f"`{row['model']}`", row["target"], *figures, *ratios, f"{chosen['bytes']:,}", *names]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([f"`{row['model']}`", row["target"], *figures, *ratios, f"{chosen['bytes']:,}", *names])
+    return markdown_table(HEADERS, lines, "llrrrrrrr")
 
 
 def _ratio(kind: str, first: Runs, second: Runs) -> str:

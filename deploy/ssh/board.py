@@ -62,13 +62,13 @@ class Board:
             raise UsageError(f"{self.address}: nothing can be run there; does its login shell run commands?")
         if answers[-1] == {}:
             raise UsageError(f"{self.address}: no python3 there; on Debian: sudo apt install python3 python3-venv")
-        facts: Facts = self._decoded(Facts, answers[-1])
+        facts: Facts = self.told(Facts, answers[-1])
         check(facts, self.address)
         return facts
 
     def claim(self, **request: Any) -> Claim:
         """Make the folders of a bench there and become its owner."""
-        claim: Claim = self._decoded(Claim, self.ask("claim", **request))
+        claim: Claim = self.told(Claim, self.ask("claim", **request))
         return claim
 
     def ask(self, do: str, send: Path | None = None, **request: Any) -> dict[str, Any]:
@@ -180,7 +180,8 @@ class Board:
             raise CheckFailedError(f"{self.address}: it answered nonsense: {name} is {str(answer.get(name))[:60]}")
         return answer[name]
 
-    def _decoded(self, kind: type, answer: dict[str, Any]) -> Any:
+    def told(self, kind: type, answer: dict[str, Any]) -> Any:
+        """An answer as a record of ``kind``. Raises CheckFailedError for one that is none."""
         try:
             return decode(kind, answer)
         except BadFileError as error:

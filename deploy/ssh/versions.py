@@ -192,10 +192,7 @@ def _folder(name: str, service: bool) -> str:
 
 
 def _state(board: Board, folder: str) -> _State:
-    try:
-        state: _State = decode(_State, board.ask("state", job=folder))
-    except BadFileError as error:
-        raise CheckFailedError(f"{board.address}: it answered nonsense: {printable(str(error))}") from error
+    state: _State = board.told(_State, board.ask("state", job=folder))
     return state
 
 

@@ -9,7 +9,7 @@ from edgecnn.measure.limits import POINTS, RELATIVE
 from edgecnn.measure.measurement import Session
 from edgecnn.measure.regression import Change, Outcome
 from edgecnn.report.markdown import code
-from edgecnn.report.table import table
+from edgecnn.report.table import markdown_table, table
 
 HEADERS = ("file", "runtime", "threads", "batch", "figure", "old", "new", "change", "limit", "verdict", "p")
 SIDES = "llrrlrrrrlr"
@@ -28,13 +28,11 @@ def text(old: Session, new: Session, outcome: Outcome) -> str:
 
 def markdown(old: Session, new: Session, outcome: Outcome) -> str:
     """The same for a pull request."""
-    rows = [_cells(each) for each in outcome.changes]
+    rows = [[*map(code, cells[:2]), *cells[2:]] for cells in map(_cells, outcome.changes)]
     return "\n".join([
         *(f"- {name}: {code(_session(session))}" for name, session in (("old", old), ("new", new))),
         "",
-        _row(HEADERS),
-        "|" + "|".join("---" if side == "l" else "---:" for side in SIDES) + "|",
-        *(_row([*map(code, cells[:2]), *cells[2:]]) for cells in rows),
+        markdown_table(HEADERS, rows, SIDES),
         "",
         *(f"- {code(line)}" for line in _lines(outcome)),
     ])  # fmt: skip
@@ -99,7 +97,3 @@ def _lines(outcome: Outcome) -> list[str]:
         *(f"doubt, {line}" for line in outcome.doubts),
         f"{count} regression{'' if count == 1 else 's'} in {len(outcome.changes)} comparisons",
     ]  # fmt: skip
-
-
-def _row(cells: list[str] | tuple[str, ...]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -11,6 +11,7 @@ from edgecnn.report.cells import columns, recipe
 from edgecnn.report.markup import clean
 from edgecnn.report.plots import machine_name
 from edgecnn.report.sections import Profiled, Row, Section
+from edgecnn.report.table import markdown_table
 
 
 def markdown(sections: Sequence[Section], title: str) -> str:
@@ -54,9 +55,9 @@ def _section(section: Section) -> list[str]:
 def _operations(profiled: Profiled) -> list[str]:
     """A heading and the table of a profile."""
     mark = "**INVALID** " if profiled.profile.invalid else ""
-    lines = [list(operations.HEADINGS), ["---:", "---", "---", "---:", "---:", "---:"]]
-    lines += [[number, code(name), *rest] for number, name, *rest in operations.table(profiled.profile)]
-    return [f"{mark}Operations of {code(profiled.file)} in {code(profiled.profile.engine)}:", _lines(lines)]
+    rows = [[number, code(name), *rest] for number, name, *rest in operations.table(profiled.profile)]
+    shown = markdown_table(operations.HEADINGS, rows, "rllrrr")
+    return [f"{mark}Operations of {code(profiled.file)} in {code(profiled.profile.engine)}:", shown]
 
 
 def _table(section: Section) -> str:
@@ -64,17 +65,13 @@ def _table(section: Section) -> str:
     heads = ["file", "recipe", "verdict", "front", *(each.heading for each in shown)]
     if len(section.sources) > 1:
         heads.insert(0, "result file")
-    rules = ["---:" if name in {each.heading for each in shown if each.number} else "---" for name in heads]
-    lines = [heads, rules]
+    numbers = {each.heading for each in shown if each.number}
+    rows = []
     for row in section.rows:
         cells = [code(row.name), code(recipe(row)), _verdict(row), _front(row)]
         cells += [str(each.cell(row)) if each.number else code(str(each.cell(row))) for each in shown]
-        lines.append([code(row.source.name), *cells] if len(section.sources) > 1 else cells)
-    return _lines(lines)
-
-
-def _lines(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        rows.append([code(row.source.name), *cells] if len(section.sources) > 1 else cells)
+    return markdown_table(heads, rows, "".join("r" if name in numbers else "l" for name in heads))
 
 
 def _verdict(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Plain text tables: pure formatting, no measuring and no printing."""
+"""Tables as plain text and as Markdown: pure formatting, no measuring and no printing."""
 
 from __future__ import annotations
 
@@ -12,15 +12,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], align: str = ""
     within a cell becomes a space. Raises ValueError if a row has not as many cells as there are headers, or
     ``align`` holds another letter or more letters than columns.
     """
-    if len(align) > len(headers) or set(align) - set("lr"):
-        raise ValueError(f"align {align!r} must have at most {len(headers)} letters, each 'l' or 'r'")
-    for row in rows:
-        if len(row) != len(headers):
-            raise ValueError(f"a row has {len(row)} cells under {len(headers)} headers: {list(row)}")
-    lines = [[" ".join(cell.splitlines()) for cell in row] for row in (headers, *rows)]
+    sides = _sides(headers, rows, align)
+    lines = [list(map(_one_line, row)) for row in (headers, *rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
-    sides = align.ljust(len(headers), "l")
     return "\n".join(
         "  ".join(
             cell.rjust(width) if side == "r" else cell.ljust(width)
@@ -28,3 +23,31 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], align: str = ""
         ).rstrip()
         for line in lines
     )
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
+    """The same in Markdown. Cells stand as they are given: what is not to be read as markup is escaped by the caller.
+
+    Raises ValueError as ``table`` does.
+    """
+    sides = _sides(headers, rows, align)
+    rule = "|".join("---:" if side == "r" else "---" for side in sides)
+    return "\n".join([_line(headers), f"|{rule}|", *map(_line, rows)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_one_line, cells))} |"
+
+
+def _one_line(cell: str) -> str:
+    return " ".join(cell.splitlines())
+
+
+def _sides(headers: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """A letter for each column; raises ValueError where headers, rows and letters do not fit."""
+    if len(align) > len(headers) or set(align) - set("lr"):
+        raise ValueError(f"align {align!r} must have at most {len(headers)} letters, each 'l' or 'r'")
+    for row in rows:
+        if len(row) != len(headers):
+            raise ValueError(f"a row has {len(row)} cells under {len(headers)} headers: {list(row)}")
+    return align.ljust(len(headers), "l")
