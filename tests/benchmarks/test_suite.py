@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import bundles, peers, suite, summary
 from edgecnn import checkpoint
@@ -136,7 +137,10 @@ def test_a_bundle_is_made_once_until_something_that_makes_it_changes(
         return []
 
     weights = tmp_path / "lenet.safetensors"
-    weights.write_bytes(b"weights")
+    shipped = checkpoint.shipped("lenet", "digits")
+    assert shipped is not None
+    header, tensors = checkpoint.load(shipped)
+    checkpoint.save(weights, header, tensors)
     monkeypatch.setattr(bundles, "load_source", lambda *_words: None)
     monkeypatch.setattr(bundles, "write_bundle", write)
     monkeypatch.setattr(checkpoint, "shipped", lambda model, data: weights if data == "digits" else None)
@@ -144,11 +148,15 @@ def test_a_bundle_is_made_once_until_something_that_makes_it_changes(
     assert bundles.bundle("lenet", "digits", tmp_path) == first and first.name == "lenet-digits"
     assert bundles.bundle("lenet", "digits", tmp_path, ("tflite",)) != first
     assert bundles.bundle("lenet", "digits", tmp_path, recipe=STATIC_W4A8) != first
-    weights.write_bytes(b"others")
-    assert bundles.bundle("lenet", "digits", tmp_path) != first
+    checkpoint.annotate(weights, {"static_w8a8_accuracy": 0.5})  # the weights and what is expected of them are the same
+    assert bundles.bundle("lenet", "digits", tmp_path) == first
+    checkpoint.annotate(weights, {"test_accuracy": 0.5})
+    expecting = bundles.bundle("lenet", "digits", tmp_path)
+    checkpoint.save(weights, checkpoint.load(weights)[0], {"others": torch.zeros(1)})
+    assert len({first, expecting, bundles.bundle("lenet", "digits", tmp_path)}) == 3
     monkeypatch.setattr(bundles, "TOOLS", (*export_bundle.TOOLS, "pytest"))
     bundles.bundle("lenet", "digits", tmp_path)
-    assert len(made) == 5
+    assert len(made) == 6
     with pytest.raises(BadFileError, match="no weights of 'lenet' for data set 'cifar10'"):
         bundles.bundle("lenet", "cifar10", tmp_path)
 
