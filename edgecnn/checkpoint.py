@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
@@ -118,10 +119,26 @@ class Header:
                 if value.get("normalization") is not None:
                     value["normalization"] = Normalization.from_json(value["normalization"])
                 value["widths"] = widths_from_json(value.get("widths", {}))
-                return cls(**value)
-        except (KeyError, TypeError, ValueError, UsageError) as error:
+                return _typed(cls(**value))
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, UsageError) as error:
             raise BadFileError(f"{path} has a header that edgecnn did not write ({error!r})") from error
         raise BadFileError(f"{path} has header format {written}; this edgecnn reads format {_FORMAT}: upgrade edgecnn")
+
+
+def _typed(header: Header) -> Header:
+    """The header; raises TypeError where what it says is not of the kind that it should be."""
+    whole = (header.recipe, header.metrics, header.training, header.versions, header.quantization, header.teacher)
+    _check_kind(dict, *whole, header.start)
+    _check_kind(dict, header.recipe.get("augmentation", {}), header.recipe.get("pruning", {}))
+    _check_kind(int | float, *header.metrics.values(), header.recipe.get("validation", 0.0))
+    _check_kind(str, header.model, header.dataset, header.command, header.created, *header.classes)
+    return header
+
+
+def _check_kind(kind: type | UnionType, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{str(value)[:40]!r} is a {type(value).__name__}")
 
 
 def save(path: Path, header: Header, tensors: Mapping[str, Tensor]) -> None:
@@ -148,7 +165,7 @@ def load(path: Path) -> tuple[Header, dict[str, Tensor]]:
 def _read_header(content: bytes, path: Path) -> Header:
     # The layout is public: 8 bytes of little-endian length, then a JSON object (safetensors README, "Format").
     length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     if _HEADER_KEY not in metadata:
         raise BadFileError(f"{path} holds tensors but no edgecnn header; give a file written by 'edgecnn train'")
     return Header.from_json(metadata[_HEADER_KEY], path)
@@ -157,6 +174,13 @@ def _read_header(content: bytes, path: Path) -> Header:
 def fit(model: nn.Module, tensors: Mapping[str, Tensor], source: object) -> None:
     """Copy ``tensors`` into ``model``. Raises BadFileError naming the first tensor that does not fit."""
     wanted = model.state_dict()
+    check_fits(wanted, tensors, source)
+    wanted.update(tensors)  # the model's own dict, as it tells the versions of its modules
+    model.load_state_dict(wanted)
+
+
+def check_fits(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: object) -> None:
+    """Raise BadFileError naming the first of ``tensors`` that is not as a model's state dict ``wanted`` has it."""
     for name, tensor in wanted.items():
         if name not in tensors:
             raise BadFileError(f"{source} does not fit the model: it has no tensor '{name}' {_shape(tensor)}")
@@ -165,11 +189,12 @@ def fit(model: nn.Module, tensors: Mapping[str, Tensor], source: object) -> None
                 f"{source} does not fit the model: tensor '{name}' is {_shape(tensors[name])} in the file "
                 f"and {_shape(tensor)} in the model"
             )
+        given = tensors[name]
+        if given.layout is not torch.strided or given.is_quantized or given.is_complex():
+            raise BadFileError(f"{source}: tensor '{name}' is sparse, quantized or complex; write it as a plain one")
     for name in tensors:
         if name not in wanted:
             raise BadFileError(f"{source} does not fit the model: the model has no tensor '{name}'")
-    wanted.update(tensors)  # the model's own dict, as it tells the versions of its modules
-    model.load_state_dict(wanted)
 
 
 def _shape(tensor: Tensor) -> str:
@@ -190,26 +215,36 @@ def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module
     if expected_model is None and models.runs_code(header.model):
         raise UsageError(f"{path} holds weights of '{header.model}', which is code; name it with --model to let it run")
     if expected_model is not None and expected_model != header.model:
-        named = _build(expected_model, header, path)
-        # Said by the first tensor that differs, where one does.
-        fit(named, tensors, f"{path} (weights of '{header.model}')")
+        # Another architecture is told by the first tensor that differs, where one does.
+        named = _fitted(expected_model, header, path, tensors, f"{path} (weights of '{header.model}')")
         if not (models.runs_code(expected_model) and models.runs_code(header.model)):
             raise BadFileError(
                 f"{path} holds weights of '{header.model}', not of '{expected_model}'; choose --model '{header.model}'"
             )
         return named.eval(), replace(header, model=expected_model)  # the same code, from another folder
-    model = _build(header.model, header, path)
-    fit(model, tensors, path)
-    return model.eval(), header
+    return _fitted(header.model, header, path, tensors, str(path)).eval(), header
 
 
-def _build(name: str, header: Header, path: Path) -> nn.Module:
-    """The architecture, with layers as narrow as the header says. Raises BadFileError for what it cannot be."""
-    model = models.create(name, header.arguments, header.normalization)
-    try:
-        return resize(model, header.widths, header.arguments)
-    except UsageError as error:
-        raise BadFileError(f"{path} does not fit '{name}': {error}") from error
+def _fitted(name: str, header: Header, path: Path, tensors: Mapping[str, Tensor], source: str) -> nn.Module:
+    """The architecture, with layers as narrow as the header says, and with ``tensors``, which are from ``source``.
+
+    One of edgecnn's own is first made without memory and held against them: a small file may name an enormous network.
+    Raises BadFileError for what does not fit.
+    """
+
+    def build() -> nn.Module:
+        model = models.create(name, header.arguments, header.normalization)
+        try:
+            return resize(model, header.widths, header.arguments)
+        except UsageError as error:
+            raise BadFileError(f"{path} does not fit '{name}': {error}") from error
+
+    if models.is_built_in(name):
+        with torch.device("meta"):
+            check_fits(build().state_dict(), tensors, source)
+    model = build()
+    fit(model, tensors, source)
+    return model
 
 
 def has_header(path: Path) -> bool:
@@ -217,8 +252,8 @@ def has_header(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            return length < _LONGEST_HEADER and _HEADER_KEY in json.loads(file.read(length)).get("__metadata__", {})
-    except (OSError, ValueError, AttributeError):
+            return length < _LONGEST_HEADER and _HEADER_KEY in (json.loads(file.read(length)).get("__metadata__") or {})
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return False
 
 
@@ -247,6 +282,10 @@ def _foreign_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
     try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start != b"PK" and start[:1] != b"\x80":  # a zip archive, or a pickle as older PyTorch wrote it
+            raise BadFileError(f"{path} is no PyTorch file; was something else downloaded in its place?")
         found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BadFileError(f"cannot read weights {path}: {error.strerror}; give a {SUFFIX} file") from error
@@ -255,12 +294,15 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, and opening it would run its code; write the weights alone with "
             "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors') and give that"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise BadFileError(f"{path} is not a whole PyTorch file ({str(error).splitlines()[0]})") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadFileError(f"{path} is not a whole PyTorch file ({reason})") from error
     for key in _WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    ):
         raise BadFileError(f"{path} holds no state dict (names and tensors); save model.state_dict()")
     return dict(found)
 
@@ -304,13 +346,13 @@ def shipped_path(model: str, dataset: str, kind: str = "") -> Path:
 
 
 def shipped(model: str, dataset: str, kind: str = "") -> Path | None:
-    """Path of the weights that come with edgecnn for this model and data set, or None.
+    """Path of the weights that come with edgecnn for this model and data set, or None. A folder's name is none.
 
     ``kind`` is the name of a recipe, for those that were trained to be quantized by it; or what a network was pruned
     to, such as 'macs:0.5', for those.
     """
     path = shipped_path(model, dataset, kind)
-    return path if path.is_file() else None
+    return path if path.is_file() and Path(dataset).name == dataset else None
 
 
 def all_shipped(model: str) -> list[tuple[Path, Header]]:

@@ -124,14 +124,19 @@ def test_a_header_from_the_future(tmp_path: Path) -> None:
     assert message.endswith("has header format 2; this edgecnn reads format 1: upgrade edgecnn")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "{'a': 1}", '{"format": 1}', '"format"'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{'a': 1}", '{"format": 1}', '"format"', "[" * 100_000])
 def test_a_header_that_is_none(tmp_path: Path, text: str) -> None:
     assert "has a header that edgecnn did not write" in refused(with_header(tmp_path / "w", text))
 
 
 @pytest.mark.parametrize(
-    "change", [{"arguments": {"num_classes": 1, "in_channels": 3, "image_size": [32, 32]}}, {"classes": 5}, {"more": 1}]
-)
+    "change", [
+        {"arguments": {"num_classes": 1, "in_channels": 3, "image_size": [32, 32]}},
+        {"arguments": {"num_classes": float("inf"), "in_channels": 3, "image_size": [32, 32]}},
+        {"classes": 5}, {"more": 1}, {"recipe": []}, {"metrics": []}, {"metrics": {"test_accuracy": "x"}},
+        {"dataset": 5}, {"recipe": {"pruning": "x"}}, {"recipe": {"validation": "x"}},
+    ],
+)  # fmt: skip
 def test_a_header_with_values_of_another_kind(tmp_path: Path, change: dict[str, Any]) -> None:
     text = json.dumps(json.loads(HEADER.to_json()) | change)
     assert "has a header that edgecnn did not write" in refused(with_header(tmp_path / "w", text))
@@ -294,3 +299,43 @@ def test_widths_of_nonsense_are_refused(tmp_path: Path, widths: Any, part: str) 
 def test_weights_of_a_whole_network_with_the_shape_of_a_narrow_one_are_refused(tmp_path: Path) -> None:
     narrow = resize(models.create("lenet"), NARROW, HEADER.arguments).state_dict()
     assert "tensor 'fc1.weight' is 80x400 in the file" in refused(pruned(tmp_path / "w.safetensors", {}, dict(narrow)))
+
+
+def test_a_small_file_that_names_an_enormous_network_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    enormous = replace(HEADER, model="design:" + "-".join(["c1024k7n16"] * 35))  # 115 GB
+    path = tmp_path / "w.safetensors"
+    checkpoint.save(path, enormous, {"a": torch.zeros(1)})
+    assert "does not fit the model: it has no tensor" in refused(path)
+
+
+def test_weights_in_a_folder_of_images_do_not_ship(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checkpoint.shipped("lenet", str(weights.parent)) is None
+    monkeypatch.chdir(checkpoint.shipped_folder())
+    assert checkpoint.shipped("lenet", "./digits") is None
+
+
+@pytest.mark.parametrize("content", [b"<html>404</html>", b"version https://git-lfs.github.com/spec/v1"])
+def test_a_page_in_place_of_a_download_is_not_accused_of_holding_code(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(BadFileError, match="is no PyTorch file; was something else downloaded"):
+        checkpoint.load_foreign(path, models.create("lenet"))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "part"),
+    [
+        (b"\x80\x02.", "is not a whole PyTorch file"),
+        ({1: torch.zeros(1)}, "holds no state dict"),
+        ({"weight": torch.zeros(2, 2).to_sparse()}, "is sparse, quantized or complex"),
+        ({"weight": torch.zeros(2, 2, dtype=torch.complex64)}, "is sparse, quantized or complex"),
+    ],
+)
+def test_other_pytorch_files_are_refused_in_one_line(tmp_path: Path, tensors: Any, part: str) -> None:
+    path = tmp_path / "w.pth"
+    if isinstance(tensors, bytes):
+        path.write_bytes(tensors)
+    else:
+        torch.save(tensors, path)
+    with pytest.raises(BadFileError, match=part):
+        checkpoint.load_foreign(path, torch.nn.Linear(2, 2, bias=False))

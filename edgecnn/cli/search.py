@@ -16,10 +16,11 @@ import click
 from edgecnn.cli.options import broken_option, data_option, force_option, image_option, json_option, print_json
 from edgecnn.cli.progress import Progress
 from edgecnn.cli.search_text import Monitor, document, searched, state
-from edgecnn.cli.search_worker import FORMS, TABLE, TIMING, Job, check_reach, check_target, run, timer
+from edgecnn.cli.search_worker import FORMS, TIMING, Job, check_reach, check_target, run, timer
 from edgecnn.cli.targets import EMULATED
 from edgecnn.errors import BadFileError, CheckFailedError, UsageError
 from edgecnn.runtime.files import output_errors, refuse_existing
+from edgecnn.search.objectives import TABLE
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -143,7 +144,9 @@ def command(
             until_done.enter_context(_own_journal(folder / JOURNAL, resume, force))
         else:
             _make(folder)
-        study = open_study(where, asked)
+        study = open_study(where, asked, resume=resume)
+        if not study.get_trials(deepcopy=False):
+            refuse_existing(folder / PAGE, force or resume)  # of another search
         work = until_done.enter_context(tempfile.TemporaryDirectory(prefix=".work-", dir=folder))
         say = until_done.enter_context(Progress())
         job = Job(asked.to_json(), where, trials, work, image, on_broken, device)

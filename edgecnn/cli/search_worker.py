@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli.targets import EMULATED, LOCAL, SSH, Say
 from edgecnn.errors import EdgeCNNError, UsageError
+from edgecnn.search.objectives import TABLE
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from edgecnn.search.asked import Asked
     from edgecnn.search.prices import Clock, Files
 
-TABLE = "table:"
 TIMING = ".timing.lock"
 REPEAT = 10.0  # seconds after which a worker that was to end is told again; what it still writes takes less
 FORMS = f"{LOCAL}, {SSH}[USER@]HOST[:PORT], {EMULATED}CPU, {TABLE}FILE"

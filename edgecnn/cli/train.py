@@ -223,7 +223,7 @@ def recorded_command(context: click.Context, dataset: str) -> str:
         if name in ("out", "run", "resume", "force", "as_json"):
             continue
         if name == "data":
-            words += ["--data", dataset]
+            words += ["--data", _travelling(Path(dataset))]
         elif context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             value = context.params[name]
             if name == "teachers":

@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from edgecnn.errors import UsageError
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET
 
+MOST_SHIFT = 256  # pixels
 GREY = INPUT_OFFSET  # what padding and cutout fill with: exactly zero after normalization
 
 
@@ -33,6 +34,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.shift < 0 or self.cutout < 0:
             raise UsageError(f"{self}: shift and cutout (pixels) cannot be negative")
+        if self.shift > MOST_SHIFT:
+            raise UsageError(f"shift is {self.shift}, but moves images by up to {MOST_SHIFT} pixels")
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Augment uint8 [n, height, width, channels]; the same generator state gives the same images."""

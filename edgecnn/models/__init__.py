@@ -2,7 +2,17 @@
 
 from edgecnn.models.arguments import ModelArguments
 from edgecnn.models.normalization import Normalization
-from edgecnn.models.registry import check, create, default_normalization, is_own, names, register, runs_code, short_name
+from edgecnn.models.registry import (
+    check,
+    create,
+    default_normalization,
+    is_built_in,
+    is_own,
+    names,
+    register,
+    runs_code,
+    short_name,
+)
 
 __all__ = [
     "ModelArguments",
@@ -10,6 +20,7 @@ __all__ = [
     "check",
     "create",
     "default_normalization",
+    "is_built_in",
     "is_own",
     "names",
     "register",

@@ -27,7 +27,7 @@ from edgecnn.prune.groups import Channels, narrower
 from edgecnn.prune.search import Measure, Plan
 from edgecnn.prune.target import Target
 from edgecnn.runtime.files import refuse_existing, write_bytes
-from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe, run
+from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe, choose_device, run
 from edgecnn.train.distill import identity
 from edgecnn.train.folder import RunFolder, check_same_settings
 from edgecnn.train.recipe import as_before, check_batch, suited
@@ -102,9 +102,10 @@ def prune(
     known, or from the unpruned network. Gives the header of the weights and the plan. The rest, and what is
     raised, is as in ``edgecnn.train.train``.
     """
+    choose_device(device)  # and all else that may be refused, before minutes are spent on a plan
     check_unseen(header, data, recipe)
     work = _Work(model, header, data, pruning, recipe, out, teacher, origin or {})
-    work.check_batch()  # before minutes are spent on a plan
+    work.check_batch()
     work.check_folder(resume, force)
     with RunFolder(out).claimed():
         found = work.decided(resume, measure, say)
@@ -136,6 +137,7 @@ class _Work:
         self.channels = Channels(model, header.arguments)
         self.shape = plan.shape_of(model, header.arguments, self.channels.groups)
         self.settings = pruning.to_json() | {"float_weights": checkpoint.digest(model)} | self.taught
+        self._planned = self.settings | {"dataset": data.name}
 
     def check_batch(self) -> None:
         """Raise UsageError if there are fewer images than a batch has."""
@@ -162,7 +164,7 @@ class _Work:
         found = search.find(whole, self.pruning.target, self.pruning.steps, cut, measure, say)
         for path in self._files():
             path.unlink(missing_ok=True)  # of a run that this one replaces
-        write_bytes(self._plan, json.dumps({"settings": self.settings} | found.to_json(), indent=1).encode())
+        write_bytes(self._plan, json.dumps({"settings": self._planned} | found.to_json(), indent=1).encode())
         return found
 
     def step(
@@ -180,7 +182,7 @@ class _Work:
         if resume and (folder / WEIGHTS).exists():
             check_same_settings(folder, checkpoint.load(folder / WEIGHTS)[0].recipe, start.recipe)
         else:
-            task = Task(start, build, teacher=self.teacher, silent=silent)
+            task = Task(start, build, teacher=self.teacher, silent=silent, earlier=True)
             go_on = resume and (folder / CHECKPOINT).exists()
             if recipe.compile:
                 torch.compiler.reset()  # it counts every network's layers, and after some stops compiling
@@ -225,7 +227,7 @@ class _Work:
             found, there = Plan.from_json(value), dict(value["settings"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadFileError(f"{path} is no plan that 'edgecnn prune' wrote ({error!r}); start again") from error
-        check_same_settings(path.parent, there, self.settings)
+        check_same_settings(path.parent, there, self._planned)
         whole, sizes = self.shape.whole, self.shape.whole
         for step in found.steps:
             if step.keys() != whole.keys() or any(step[name] > sizes[name] for name in step):

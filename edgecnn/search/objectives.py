@@ -9,6 +9,7 @@ from edgecnn.errors import UnknownNameError, UsageError
 ACCURACY, LATENCY, BYTES, MACS = "accuracy", "latency", "bytes", "macs"
 COSTS = (LATENCY, BYTES, MACS)
 OBJECTIVES = (ACCURACY, *COSTS)
+TABLE = "table:"  # a target that begins so is a file of latencies
 
 Point = tuple[float, ...]  # less is better in each
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from edgecnn.search.asked import Asked
 from edgecnn.search.objectives import COSTS, front, point
 from edgecnn.search.prices import COST
-from edgecnn.search.tryout import DEAR, DESIGN, END, FAILED, FLOAT, KEPT, RECIPE, STOPPED, WHY
+from edgecnn.search.tryout import DEAR, DESIGN, END, FAILED, FLOAT, KEPT, RECIPE, STOPPED, SURPLUS, WHY
 
 TRAINED, RUNNING, LOST = "trained", "running", "lost"
 
@@ -65,7 +65,7 @@ def standing(study: Study, asked: Asked, wanted: int) -> Standing:
     found = Counter(_kind(trial) for trial in trials)
     counts = {name: found[name] for name in (TRAINED, STOPPED, DEAR, FAILED, RUNNING, LOST)}
     first.sort(key=lambda each: -each.accuracy)
-    failed = {trial.number: str(trial.user_attrs[WHY]) for trial in trials if trial.user_attrs.get(END) == FAILED}
+    failed = {trial.number: str(trial.user_attrs[WHY]) for trial in trials if _kind(trial) == FAILED}
     return Standing(tuple(first), beaten, counts, wanted, _seconds_left(trials, wanted), failed)
 
 
@@ -85,7 +85,8 @@ def _kind(trial: FrozenTrial) -> str:
         case TrialState.RUNNING:
             return RUNNING
         case TrialState.FAIL:
-            return str(trial.user_attrs.get(END, LOST))
+            # One whose worker was killed when its end was written down, and not yet told, is tried again.
+            return SURPLUS if trial.user_attrs.get(END) == SURPLUS else LOST
         case _:
             return "waiting"
 

@@ -28,25 +28,32 @@ STUDY = "edgecnn-search"
 ASKED = "asked"  # the study's attribute
 PASSWORD = "EDGECNN_STORAGE_PASSWORD"  # the environment's variable
 # The driver each kind of database is reached by, and the package that has it.
+JOURNALLED = b'{"op_code":'  # how every line of a journal begins
 DRIVERS = {"sqlite": ("sqlite", ""), "postgresql": ("postgresql+psycopg", "psycopg[binary]"),
            "mysql": ("mysql+pymysql", "pymysql[rsa]")}  # fmt: skip
 FORMS = f"a journal's path, {', '.join(f'{name}://...' for name in DRIVERS)}"
 
 
-def open_study(where: str, asked: Asked) -> Study:
-    """The study in a storage, which is begun there if it is not there yet.
+def open_study(where: str, asked: Asked, *, resume: bool = False) -> Study:
+    """The study in a storage, which is begun there if it is not there yet, unless it is to be resumed.
 
     Raises UsageError for a storage that cannot be reached or holds a search that was asked for something else,
-    BadFileError for a file that is no journal, OutputError for one that cannot be written.
+    BadFileError for a file that is no journal and where there is nothing to resume, OutputError for one that cannot be
+    written.
     """
     optuna.logging.set_verbosity(logging.WARNING)
     ways = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
     directions = [ways[name != ACCURACY] for name in asked.objectives]
+    nothing = BadFileError(f"nothing to resume: there is no search in storage {where}; run without --resume")
+    if resume and "://" not in where and not Path(where).exists():
+        raise nothing
     try:
+        storage = _storage(where)
+        if resume and STUDY not in optuna.get_all_study_names(storage):
+            raise nothing
         study = optuna.create_study(
-            storage=_storage(where), sampler=Seeded(asked.seed), study_name=STUDY, directions=directions,
-            load_if_exists=True,
-        )  # fmt: skip
+            storage=storage, sampler=Seeded(asked.seed), study_name=STUDY, directions=directions, load_if_exists=True
+        )
         there = study.user_attrs.get(ASKED)
         if there is None:
             study.set_user_attr(ASKED, there := asked.to_json())
@@ -71,6 +78,8 @@ def check_storage(where: str) -> None:
         url = make_url(where)
     except (ArgumentError, ValueError) as error:
         raise UsageError(f"--storage {kind}://... is no URL (valid: {kind}://[USER@]HOST[:PORT]/DATABASE)") from error
+    if kind == "sqlite" and url.database in (None, "", ":memory:"):
+        raise UsageError("--storage sqlite:// is lost when the search ends (valid: sqlite:///PATH)")
     if url.password is not None or any("pass" in word.lower() for word in url.query):
         raise UsageError(
             f"--storage {kind}://... shows a password to everyone on this machine; leave it out and set {PASSWORD}, or "
@@ -84,6 +93,7 @@ def _storage(where: str) -> BaseStorage:
         path = Path(where)
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _check_journal(path)
             return JournalStorage(JournalFileBackend(where, Lock(path)))
     url = make_url(where)
     if url.drivername in DRIVERS:
@@ -97,6 +107,17 @@ def _storage(where: str) -> BaseStorage:
         raise UsageError(
             f"--storage {kind}://... needs a driver that is not installed; run: pip install '{DRIVERS[kind][1]}'"
         ) from error
+
+
+def _check_journal(path: Path) -> None:
+    """Raise BadFileError for a file that is something else: it would be written to, and a last line be cut off."""
+    if path.exists():
+        with path.open("rb") as file:
+            start = file.read(len(JOURNALLED))
+        if not JOURNALLED.startswith(start):
+            raise BadFileError(
+                f"storage {path} holds no search that edgecnn can read (it is no journal); choose another --storage"
+            )
 
 
 class Lock(JournalFileOpenLock):

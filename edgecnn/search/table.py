@@ -75,7 +75,7 @@ class Table:
             )
         except OSError as error:
             raise BadFileError(f"cannot read table {path}: {error.strerror}; make one with --build-table") from error
-        except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, UsageError) as error:
             raise BadFileError(
                 f"{path} is no table that 'edgecnn search --build-table' wrote ({error!r}); make it again"
             ) from error

@@ -37,6 +37,7 @@ CALIBRATION_IMAGES = 512  # as quantize has it
 DESIGN, KEPT, RECIPE, END, WHY, FLOAT = "design", "kept", "recipe", "end", "why", "float_accuracy"
 # How a trial without values ended.
 STOPPED, DEAR, FAILED = "stopped", "dear", "failed"
+SURPLUS = "surplus"  # how a trial ended that was one too many
 
 
 @dataclass(frozen=True)

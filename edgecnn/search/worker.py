@@ -14,10 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from edgecnn.errors import EdgeCNNError
 from edgecnn.search.lost import BEAT, BEATS, WORKER, Watch, give_back, own_name
-from edgecnn.search.tryout import END, WHY, Outcome
+from edgecnn.search.tryout import END, SURPLUS, WHY, Outcome
 
 POLL = 1.0  # seconds between two looks at what other workers do
-SURPLUS = "surplus"  # how a trial ended that was one too many
 
 Try = Callable[[Study, optuna.Trial], Outcome]
 Say = Callable[[str], None]
@@ -74,8 +73,8 @@ def _tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> None:
     """Write down how a trial ended."""
     try:
         if outcome.values is None:
-            trial.set_user_attr(END, outcome.end)
             trial.set_user_attr(WHY, outcome.why)
+            trial.set_user_attr(END, outcome.end)
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, list(outcome.values))

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from edgecnn import checkpoint, models
 from edgecnn.data.dataset import DataSet
-from edgecnn.errors import BadFileError
+from edgecnn.errors import BadFileError, UsageError
 
 TEMPERATURE = 2.0
 TOGETHER = "together"  # in what is known of several teachers: what is known of each
@@ -73,6 +73,12 @@ def _load(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
     named = {name: path for name in models.names() if (path := checkpoint.shipped(name, data.name)) is not None}
     checkpoint.check_known("teacher", teacher, named)
     path = named.get(str(teacher), teacher)
+    header, _ = checkpoint.load(path)
+    if models.runs_code(header.model):
+        raise UsageError(
+            f"{path} holds weights of '{header.model}', which is code of yours: it cannot teach. A teacher is one of "
+            "the models that 'edgecnn models' lists, or from torchvision or timm"
+        )
     network, header = checkpoint.load_model(path)
     there = (*header.arguments.image_size, header.arguments.in_channels)
     if there != data.image:

@@ -51,6 +51,7 @@ class Task:
     ``before_epoch`` is told the state and the epoch, counted from 0, before each. ``finish`` gets the averaged model
     after the last and gives, in its place, what is scored and kept. ``teacher`` is what the recipe's ``distillation``
     is from. ``after_epoch`` is told the line of the curve after each. A ``silent`` run does not say how far it is.
+    ``earlier`` says that work before this run is kept, which can be gone on with.
     """
 
     header: Header
@@ -60,6 +61,7 @@ class Task:
     teacher: nn.Module | None = None
     after_epoch: Callable[[Mapping[str, float]], None] = _unheard
     silent: bool = False
+    earlier: bool = False
 
 
 def train(
@@ -149,8 +151,10 @@ def run(task: Task, data: DataSet, recipe: TrainRecipe, out: Path, *, device: st
             source, teacher = Views(images, labels, recipe, teacher, processes), None
         trainer = Trainer(recipe, processes, state, runner, source, len(labels), place, teacher)
 
-        silent = task.silent or not processes.first
-        with Progress(recipe.epochs, trainer.steps, state.epoch, folder.checkpoint, silent=silent) as progress:
+        with Progress(
+            recipe.epochs, trainer.steps, state.epoch, folder.checkpoint,
+            silent=task.silent or not processes.first, earlier=task.earlier,
+        ) as progress:  # fmt: skip
             if slow := slow_precision(recipe.precision, place):
                 progress.say(slow)
             for epoch in range(state.epoch, recipe.epochs):
@@ -187,8 +191,6 @@ def _dropouts(model: nn.Module) -> list[nn.Dropout | nn.Dropout2d]:
 def _teacher(task: Task, recipe: TrainRecipe, place: torch.device) -> nn.Module | None:
     """The task's teacher as it is asked, where the recipe has a use for it."""
     if recipe.distillation == 0:
-        if recipe.views:
-            raise UsageError(f"views is {recipe.views}, but views are for a teacher's answers; set it to 0")
         return None
     if task.teacher is None:
         raise UsageError(f"distillation is {recipe.distillation}, but there is no teacher; set it to 0")

@@ -38,7 +38,7 @@ def make_optimizer(model: nn.Module, recipe: TrainRecipe) -> Optimizer:
 
 def _mixing(model: nn.Module) -> list[Tensor]:
     """Weights of the layers that mix channels, but for the last, whose outputs are the classes."""
-    *hidden, _ = weighted(model).values()
+    hidden = list(weighted(model).values())[:-1]
     return [each.weight for each in hidden if not is_depthwise(each)]
 
 

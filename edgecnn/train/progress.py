@@ -19,16 +19,19 @@ EPOCHS_TO_JUDGE_BY = 5  # the first epochs may be slower: a compiler runs, a tea
 class Progress:
     """Reports to standard error; says nothing where ``silent``. Used as a context manager.
 
-    ``done`` of ``epochs`` epochs, of ``steps`` batches each, are finished, and what they gave lies in ``checkpoint``.
+    ``done`` of ``epochs`` epochs, of ``steps`` batches each, are finished, and what they gave lies in ``checkpoint``;
+    ``earlier`` work can be gone on with before any is.
     """
 
-    def __init__(self, epochs: int, steps: int, done: int, checkpoint: Path, *, silent: bool) -> None:
+    def __init__(
+        self, epochs: int, steps: int, done: int, checkpoint: Path, *, silent: bool, earlier: bool = False
+    ) -> None:
         self._epochs = epochs
         self._done = done
         self._checkpoint = checkpoint
         self._took: deque[float] = deque(maxlen=EPOCHS_TO_JUDGE_BY)
         self._stream: TextIO = sys.stderr
-        self._silent = silent
+        self._silent, self._earlier = silent, earlier
         on_terminal = self._stream.isatty() and not silent
         self._bar = tqdm(
             total=epochs * steps, initial=done * steps, unit="batch", file=self._stream, disable=not on_terminal
@@ -65,6 +68,8 @@ class Progress:
         self.say(f"epoch {self._done}/{self._epochs}  {text}  {left:.0f} s left")
 
     def _stopped(self) -> str:
+        if self._done == 0 and self._earlier:
+            return "stopped; what was done before is kept: go on with --resume"
         if self._done == 0:
             return "stopped before an epoch was finished; there is nothing to resume"
         return f"stopped; {self._done} of {self._epochs} epochs are in {self._checkpoint}: go on with --resume"

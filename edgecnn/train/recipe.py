@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgecnn.data.augment import Augmentation
-from edgecnn.errors import UnknownNameError, UsageError
+from edgecnn.errors import BadFileError, UnknownNameError, UsageError
 
 # Peak learning rate and weight decay that suit each optimizer. Muon's were found on held-out images of CIFAR-10.
 OPTIMIZERS: dict[str, dict[str, float]] = {
@@ -82,6 +82,8 @@ class TrainRecipe:
         for name, (good, allowed) in checks.items():
             if not good:
                 raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}, but must be {allowed}")
+        if self.views and self.distillation == 0:
+            raise UsageError(f"views is {self.views}, but views are for a teacher's answers; set it to 0")
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values, as a weights file records them."""
@@ -105,12 +107,17 @@ def as_before(settings: Mapping[str, Any], mirrorable: bool) -> dict[str, Any]:
     """What a training that goes on from weights takes over from their ``settings``, as a weights file records them.
 
     Images are augmented, labels smoothed and values dropped as they were; where nobody knows, images are mirrored if
-    they are ``mirrorable``. What is ``GONE`` is left out, whatever it was.
+    they are ``mirrorable``. What is ``GONE`` is left out, whatever it was. Raises BadFileError for settings that no
+    edgecnn recorded.
     """
     known = settings.get("augmentation", {"flip": mirrorable})
     augmentation = {name: value for name, value in known.items() if name not in GONE["augmentation"]}
+    try:
+        augmented = Augmentation(**augmentation)
+    except TypeError as error:
+        raise BadFileError(f"the weights were trained with an augmentation that is not known here ({error})") from error
     return {
-        "augmentation": Augmentation(**augmentation), "label_smoothing": settings.get("label_smoothing", 0.0),
+        "augmentation": augmented, "label_smoothing": settings.get("label_smoothing", 0.0),
         "dropout": settings.get("dropout"),
     }  # fmt: skip
 
@@ -129,6 +136,8 @@ def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_batch(images: int, batch_size: int) -> None:
     """Raise UsageError where a batch would hold more than all ``images`` that are trained on."""
+    if images == 0:
+        raise UsageError("no training image is left to train on; hold out fewer with --validation")
     if images < batch_size:
         fitting = 1 << max(0, images.bit_length() - 1)
         raise UsageError(

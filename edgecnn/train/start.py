@@ -17,7 +17,7 @@ from edgecnn.checkpoint import Header, fit
 from edgecnn.data.dataset import DataSet
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
-from edgecnn.models.cost import weighted
+from edgecnn.models.cost import layer_costs, weighted
 from edgecnn.models.widths import Widths, resize
 from edgecnn.train.recipe import TrainRecipe
 
@@ -35,8 +35,9 @@ class Start:
 
     @property
     def last(self) -> str:
-        """The name of the layer that gives a logit for each class."""
-        return list(weighted(self.network))[-1]
+        """The name of the layer that gives a logit for each class: the one that is used last."""
+        used = layer_costs(self.network, self.header.arguments)[-1].module
+        return next(name for name, layer in weighted(self.network).items() if layer is used)
 
     def widths(self, data: DataSet) -> Widths:
         """The channels of the layers that were pruned, for the classes of ``data``."""

@@ -307,6 +307,7 @@ def test_a_worker_whose_interruption_was_swallowed_by_a_library_is_interrupted_a
         (["--target", "table:none.json"], "cannot read table none.json: No such file or directory; make one with"),
         (["--target", "ssh://127.0.0.1:1", "--objective", "accuracy,latency"], "127.0.0.1:1"),
         (["--storage", "redis://host"], "--storage redis://... is no storage (valid: a journal's path, sqlite://..."),
+        (["--storage", "sqlite://"], "--storage sqlite:// is lost when the search ends (valid: sqlite:///PATH)"),
         (["--storage", "mysql://u:p@host/d"], "--storage mysql://... shows a password to everyone on this machine"),
         (["--resume"], "nothing to resume: "),
         (["--build-table", "new.json", "--trials", "35"], "--trials 35 designs make no table; give 36 or more"),
@@ -327,6 +328,40 @@ def test_a_journal_that_is_none_is_refused(tmp_path: Path, words: list[str], cap
         assert "holds no search that edgecnn can read" in refused(capfd, *words, "--out", out, "--resume")
     said = refused(capfd, *words, "--storage", out, "--out", tmp_path / "other")
     assert "Is a directory" in said
+
+
+@pytest.mark.parametrize("content", ['{"precious": 1}', "my notes", "no journal\n"])
+def test_another_file_is_no_storage_and_stays_as_it_is(
+    content: str, tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "precious.json"
+    path.write_text(content)
+    assert "holds no search that edgecnn can read" in refused(capfd, *words, "--storage", path, "--out", tmp_path)
+    assert path.read_text() == content
+
+
+def test_what_is_not_in_a_storage_is_not_resumed(
+    tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for storage in (tmp_path / "typo.log", f"sqlite:///{tmp_path}/typo.db"):
+        said = refused(capfd, *words, "--storage", storage, "--resume", "--out", tmp_path / "out")
+        assert said.startswith(f"nothing to resume: there is no search in storage {storage}")
+    assert not (tmp_path / "typo.log").exists()
+
+
+@pytest.mark.usefixtures("small_space", "sketched")
+def test_the_page_of_another_search_is_not_replaced(
+    tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "out" / verb.PAGE
+    page.parent.mkdir()
+    page.write_text("mine")
+    few = [*words, "--trials", "1", "--storage", tmp_path / "a.log", "--out", page.parent]
+    assert f"{page} already exists" in refused(capfd, *few)
+    assert page.read_text() == "mine"
+    done(capfd, *few, "--force")
+    done(capfd, *few)  # its own
+    assert page.read_text() != "mine"
 
 
 @pytest.mark.usefixtures("small_space", "sketched")

@@ -20,8 +20,8 @@ import edgecnn
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.data.augment import Augmentation
-from edgecnn.data.dataset import Memory
-from edgecnn.errors import BadFileError, OutputExistsError, UnknownNameError, UsageError
+from edgecnn.data.dataset import DataSet, Memory
+from edgecnn.errors import BadFileError, EdgeCNNError, OutputExistsError, UnknownNameError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.models import ModelArguments, cost
 from edgecnn.prune import iterate
@@ -57,13 +57,13 @@ def recipe(**changes: Any) -> TrainRecipe:
 def pruned(
     out: Path, pruning: Pruning = HALF, settings: TrainRecipe | None = None, *, resume: bool = False,
     force: bool = False, of: tuple[nn.Module, Header] | None = None, measure: Any = None, said: Any = None,
-    teacher: tuple[nn.Module, Header] | None = None,
+    teacher: tuple[nn.Module, Header] | None = None, device: str = "cpu", data: DataSet | None = None,
 ) -> tuple[Header, Plan]:  # fmt: skip
     model, header = of or floats()
     taught_by, origin = (None, None) if teacher is None else (teacher[0], teacher[1].origin)
     return prune(
-        model, header, small.dataset(), pruning, settings or recipe(), out, measure=measure,
-        say=[].append if said is None else said.append, device="cpu", resume=resume, force=force, command="as typed",
+        model, header, data or small.dataset(), pruning, settings or recipe(), out, measure=measure,
+        say=[].append if said is None else said.append, device=device, resume=resume, force=force, command="as typed",
         teacher=taught_by, origin=origin,
     )  # fmt: skip
 
@@ -307,3 +307,19 @@ def test_a_run_is_not_replaced_by_one_that_cannot_be(run: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match=r"target macs:0\.0001 cannot be met"):
         pruned(folder, replace(HALF, target=Target.parse("macs:0.0001")), force=True)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_is_not_replaced_by_one_that_is_refused_for_its_settings(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(EdgeCNNError, match="gpu"):
+        pruned(folder, force=True, device="gpu")
+    with pytest.raises(UsageError, match="views is 2, but views are for a teacher's answers"):
+        pruned(folder, settings=recipe(distillation=0.0, views=2), force=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_on_other_images_is_not_resumed(run: Path) -> None:
+    with pytest.raises(UsageError, match="its dataset is small, this run's is others"):
+        pruned(run, resume=True, data=replace(small.dataset(), name="others"))

@@ -9,8 +9,8 @@ from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
 from edgecnn.search.asked import Asked
-from edgecnn.search.standing import Standing, standing
-from edgecnn.search.tryout import DEAR, DESIGN, END, FLOAT, KEPT, RECIPE
+from edgecnn.search.standing import LOST, Standing, standing
+from edgecnn.search.tryout import DEAR, DESIGN, END, FAILED, FLOAT, KEPT, RECIPE, WHY
 
 ASKED = Asked(("accuracy", "macs"), "digits")
 BEGIN = datetime(2026, 1, 1)
@@ -39,3 +39,14 @@ def test_time_left_is_told_once_a_trial_was_trained_to_the_end() -> None:
     assert found(study).seconds_left is None
     ended(study, 97.0, [0.5, 1e6])
     assert found(study).seconds_left == (97 + 3) / 4 * 4
+
+
+def test_one_whose_worker_died_between_the_words_of_its_end_is_lost_and_not_ended() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    study.ask().set_user_attr(WHY, "it broke")
+    trial = study.ask()
+    trial.set_user_attr(WHY, "it broke")
+    trial.set_user_attr(END, FAILED)
+    assert found(study).failed == {}  # both still run
+    study.tell(trial, state=TrialState.FAIL)
+    assert (found(study).ended, found(study).counts[LOST]) == (0, 1)

@@ -70,3 +70,17 @@ def test_an_error_is_left_to_those_who_know_it(capsys: pytest.CaptureFixture[str
     with pytest.raises(ValueError), Progress(3, 1, 2, Path("run/checkpoint"), silent=False):  # noqa: PT011
         raise ValueError
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("earlier", "told"), [(False, "there is nothing to resume"), (True, "go on with --resume")])
+def test_one_who_stops_it_early_is_told_whether_there_is_something_to_resume(
+    earlier: bool, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Progress(3, 1, 0, Path("run/checkpoint"), silent=False, earlier=earlier),
+    ):
+        raise KeyboardInterrupt
+    assert told in stream.getvalue()
