@@ -54,7 +54,7 @@ POLL = 0.5  # seconds between two looks at what workers did
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
 @click.option(
     "--storage", help="A journal's path, or postgresql://, mysql:// or sqlite:// without a password, to be shared with "
-    "searches on other machines. Default: journal.log in --out.",
+    "searches on other machines. A search that is there is joined, also with --force. Default: journal.log in --out.",
 )  # fmt: skip
 @click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile each design first: pays in long trials.")

@@ -17,7 +17,7 @@ from edgecnn.measure.machine import Machine, State
 from edgecnn.measure.measurement import LIMIT, Case, bring_up
 from edgecnn.measure.stats import Interval
 from edgecnn.measure.trust import INVALID, Verdict
-from edgecnn.runtime.records import decode, read_json
+from edgecnn.runtime.records import check_texts, decode, read_json
 
 SCHEMA = 2  # 1 had no case.sample
 SUM_LIMIT = 0.10  # by how much the sum of the operations may miss the whole
@@ -83,6 +83,8 @@ class Profile:
         runs = len(self.empty)
         if not runs or not self.whole or not self.states:
             raise UsageError("a profile needs a state of the machine, and times of the file and of the empty one")
+        if min(*self.whole, *self.empty) <= 0:
+            raise UsageError("a time of the file, or of the empty one, is not above 0")
         for each in self.operations:
             if len(each.prefix) != runs or len(each.alone) not in (0, runs):
                 raise UsageError(f"{each.name} has other runs than the {runs} of the empty file")
@@ -129,7 +131,12 @@ class Profile:
 
         Raises BadFileError naming the file and the field.
         """
-        document = read_json(path, LIMIT)
+        return cls.parse(read_json(path, LIMIT), path)
+
+    @classmethod
+    def parse(cls, document: Any, path: Path) -> Profile:
+        """The JSON value in the file ``path``, which is changed. Raises BadFileError naming file and field."""
+        check_texts(document, path)
         version = document.get("schema") if isinstance(document, dict) else None
         if type(version) is int and version > SCHEMA:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")

@@ -16,10 +16,10 @@ from typing import Any
 
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.measure.machine import Machine, State
-from edgecnn.measure.trust import INVALID, LEVELS, Verdict
+from edgecnn.measure.trust import INVALID, Verdict
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.manifest import Accuracy
-from edgecnn.runtime.records import decode, read_json
+from edgecnn.runtime.records import check_texts, decode, read_json
 
 SCHEMA = 2  # 1 had no case.sample
 LIMIT = 1 << 28  # bytes of a result file
@@ -163,8 +163,6 @@ class Measurement:
     def __post_init__(self) -> None:
         if self.failure is None and not self.runs and self.emulation is None:
             raise UsageError(f"{self.case.file} has neither runs nor a failure")
-        if self.verdict.level not in LEVELS:
-            raise UsageError(f"verdict.level is '{self.verdict.level}' (valid: {', '.join(LEVELS)})")
 
 
 @dataclass(frozen=True)
@@ -241,7 +239,12 @@ class Session:
     @classmethod
     def load(cls, path: Path) -> Session:
         """Read a result file. Raises BadFileError naming the file and the field."""
-        document = read_json(path, LIMIT)
+        return cls.parse(read_json(path, LIMIT), path)
+
+    @classmethod
+    def parse(cls, document: Any, path: Path) -> Session:
+        """The JSON value in the result file ``path``, which is changed. Raises BadFileError naming file and field."""
+        check_texts(document, path)
         if isinstance(document, dict) and "measurements" not in document:
             raise BadFileError(f"{path} holds no measurements; give a file that 'edgecnn bench --json' wrote")
         version = document.get("schema") if isinstance(document, dict) else None

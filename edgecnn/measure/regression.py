@@ -127,6 +127,8 @@ def compare(old: Session, new: Session, limits: Sequence[Limit], force: bool = F
         *(Absence(row.case, "is new" if row.failure is None else f"is new and failed: {row.failure}", False)
           for row in found.added),
     ]  # fmt: skip
+    if all(each.new.failure for each in found.pairs) and not any(each.regression for each in absences):
+        raise UsageError("every file that both have failed before and now: there is nothing to compare; bench again")
     remarks += dict.fromkeys(line for each in both for limit in limits for line in _blind(each, limit))
     return Outcome(
         tuple(changes), tuple(absences), tuple(obstacles), tuple(remarks), _doubts(old, new) if bound else ()

@@ -26,7 +26,7 @@ class Slices:
     """A .tflite file and the models cut out of it. Raises BadFileError for a file that is damaged or missing."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self._path, self._threads = path, threads
+        self._threads = threads
         try:
             self._file = read(path.read_bytes())
         except OSError as error:
@@ -61,7 +61,7 @@ class Slices:
         try:
             for each in interpreter.get_input_details():
                 if batch > 1 and list(each["shape_signature"][:1]) != [-1]:
-                    raise BadFileError(f"{self._path}: '{each['name'][:60]}' is for one image, not for {batch}")
+                    raise BadFileError(f"'{each['name'][:60]}' is for one image, not for {batch}")
                 if batch > 1:
                     interpreter.resize_tensor_input(each["index"], (batch, *each["shape"][1:]))
             interpreter.allocate_tensors()
@@ -70,7 +70,8 @@ class Slices:
             time_calls(interpreter.invoke, WARM_UP)
             return median_low(time_calls(interpreter.invoke, SECONDS, FEWEST_CALLS))
         except (ValueError, RuntimeError) as error:
-            raise BadFileError(f"{self._path} cannot be run in part: {' '.join(str(error).split())}") from error
+            reason = " ".join(str(error).split()) or "it takes more memory than there is"
+            raise BadFileError(f"cannot be run in part: {reason}") from error
 
     def _cut(self, part: str, count: int) -> bytes:
         if part == WHOLE:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from edgecnn.errors import UsageError
 from edgecnn.measure import stats
 from edgecnn.measure.machine import State
 
@@ -29,6 +30,10 @@ class Verdict:
 
     level: str
     reasons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise UsageError(f"level is '{self.level}', but must be one of {', '.join(LEVELS)}")
 
 
 def judge(states: Sequence[State], cores: int, sustained: Sequence[State] = (), flags: Sequence[int] = ()) -> Verdict:

@@ -48,8 +48,13 @@ def _section(section: Section) -> list[str]:
     if not section.sources:
         return [*blocks, f"Machine: {facts}."]
     asked = [] if section.machine.emulated else [words.settings(source) for source in section.sources]
-    how = dict.fromkeys([*asked, *(f"{name}: {said}" for name, said in words.method(section))])
+    how = dict.fromkeys([*asked, *(_said(name, said) for name, said in words.method(section))])
     return [*blocks, "\n".join(["How it was measured:", "", *(f"- {each}" for each in how)]), f"Machine: {facts}."]
+
+
+def _said(name: str, said: str) -> str:
+    """A line on the method; what stands in a result file in its own words is no markup."""
+    return f"{name}: {code(said) if name == words.ENERGY else said}"
 
 
 def _operations(profiled: Profiled) -> list[str]:

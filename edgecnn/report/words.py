@@ -14,6 +14,8 @@ from edgecnn.report.numbers import size
 from edgecnn.report.sections import Section, Source
 from edgecnn.report.speed import explanation, headline
 
+ENERGY = "energy"  # of what ``method`` tells, what stands in a result file in its own words
+
 
 def verdict(level: str, emulated: bool) -> tuple[str, str]:
     """A verdict in a word and in a sentence."""
@@ -121,7 +123,7 @@ def method(section: Section) -> list[tuple[str, str]]:
         ("in the times", f"the call, and {overhead:.0f} ns of the timing loop; not reading or preparing the image"),
         ("cold start", "from the start of the process to the first result: starting it, imports, load, first run"),
         ("memory", "the peak of the process over the runtime with nothing loaded"),
-        ("energy", "; ".join(sorted({_metered(each) for each in energies})) or "not told"),
+        (ENERGY, "; ".join(sorted({_metered(each) for each in energies})) or "not told"),
         ("accuracy", "share of test images in the right class, Wilson's 95 % interval"),
     ]
 

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from edgecnn.errors import BadFileError, UsageError
 from edgecnn.runtime.files import sha256, write_bytes
 from edgecnn.runtime.made_for import MadeFor
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
-from edgecnn.runtime.records import decode, parse_json, read_content
+from edgecnn.runtime.records import check_texts, decode, parse_json, read_content
 
 SCHEMA = 3
 MANIFEST = "manifest.json"
@@ -30,6 +29,7 @@ MANIFEST_LIMIT = 1 << 20  # bytes
 FILE_LIMIT = 1 << 30  # bytes
 TOTAL_LIMIT = 1 << 32  # bytes
 FILES_LIMIT = 256
+MOST_IMAGES = 1_000_000  # of an accuracy; exact tests on more take minutes
 SYNTHETIC = "synthetic"
 SPLITS = ("train", SYNTHETIC)
 FORMATS = ("tflite", "torchscript", "onnx")
@@ -124,7 +124,7 @@ class Accuracy:
     images: int
 
     def __post_init__(self) -> None:
-        _check(self.images > 0, f"images is {self.images}, but must be at least 1")
+        _check(0 < self.images <= MOST_IMAGES, f"images is {self.images}, but must be 1 to {MOST_IMAGES}")
         _check(0 <= self.correct <= self.images, f"correct is {self.correct} of {self.images} images")
 
 
@@ -291,9 +291,7 @@ class Manifest:
         version = document.get("schema") if isinstance(document, dict) else None
         if type(version) is int and version > SCHEMA:
             raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
-        for text in _texts(document):
-            if not text.replace("\n", " ").isprintable():
-                raise BadFileError(f"{path}: a text holds what cannot be printed: {text[:40]!r}")
+        check_texts(document, path)
         if type(version) is int and version in (1, 2):
             document = _brought_up(document)
         try:
@@ -315,19 +313,6 @@ def read_manifest(folder: Path) -> bytes:
             what = f"has no {MANIFEST}" if os.path.isdir(folder) else "is no folder"
         raise BadFileError(f"{folder} {what}; give the folder of a bundle, as 'edgecnn quantize' makes it")
     return read_content(path, MANIFEST_LIMIT)
-
-
-def _texts(document: object) -> Iterator[str]:
-    """All texts in a JSON value of any depth, names of fields too: they are shown on terminals."""
-    ahead = [document]
-    while ahead:
-        value = ahead.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, list):
-            ahead += value
-        elif isinstance(value, dict):
-            ahead += [*value, *value.values()]
 
 
 def _brought_up(document: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,8 @@ _EIGHT_BIT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")  # what is neither 
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _ORDERS = {b"II": "<", b"MM": ">"}  # of the bytes of a TIFF
 _PIECES = (273, 279, 324, 325)  # tags of a TIFF: where its strips or tiles are, and how long
+TILE_WIDTH, TILE_HEIGHT, BITS, KIND = 322, 323, 258, 262  # tags of a TIFF
+WHITE_IS_ZERO = 0  # a KIND
 _BYTES = (1, 2, 7)  # kinds of tags that Pillow leaves as they are
 _GREY = (INPUT_OFFSET, INPUT_OFFSET, INPUT_OFFSET, 255)
 
@@ -77,9 +79,13 @@ def load(source: Source, *, transparent: bool = False) -> Image.Image:
             pixels = WEBP_PIXELS if picture.format == "WEBP" else PIXELS
             if picture.width * picture.height > pixels:
                 raise ValueError(f"{picture.width}x{picture.height} pixels, at most {pixels:,} are allowed")
+            tile = _tag(picture, TILE_WIDTH, 1) * _tag(picture, TILE_HEIGHT, 1)
+            if tile > pixels:
+                raise ValueError(f"a tile of {tile:,} pixels, at most {pixels:,} are allowed")
             picture.load()
             _check_exif(picture)
-            ImageOps.exif_transpose(picture, in_place=True)
+            with suppress(Exception):  # of EXIF data that cannot be read; the pixels are there
+                ImageOps.exif_transpose(picture, in_place=True)
             eight_bit = _eight_bit(picture)
             return eight_bit if transparent else _opaque(eight_bit)
     except UnidentifiedImageError as error:
@@ -193,7 +199,14 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("integer pixels outside 0 to 65535")
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    values = values >> (4 if _tag(picture, BITS, 16) == 12 else 8)
+    return Image.fromarray((255 - values if _tag(picture, KIND, 1) == WHITE_IS_ZERO else values).astype(np.uint8))
+
+
+def _tag(picture: Image.Image, number: int, otherwise: int) -> int:
+    """The first number in a tag of a TIFF; ``otherwise`` where there is none, as in files of other kinds."""
+    value = getattr(picture, "tag_v2", {}).get(number, otherwise)
+    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -9,11 +9,13 @@ import dataclasses
 import json
 import math
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from edgecnn.errors import BadFileError, UsageError
 
+_WHITE = str.maketrans("\n\t", "  ")
 KINDS = {
     str: "text", int: "a whole number of at most 64 bits", float: "a finite number", bool: "true or false",
     type(None): "null",
@@ -43,6 +45,26 @@ def parse_json(content: bytes, path: Path) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise BadFileError(f"{path} is not valid JSON ({error}); write it again or copy it again") from error
+
+
+def check_texts(document: Any, path: Path) -> None:
+    """Raise BadFileError for a JSON value of ``path`` with a text that no terminal should be shown."""
+    for text in _texts(document):
+        if not text.translate(_WHITE).isprintable():
+            raise BadFileError(f"{path}: a text holds what cannot be printed: {text[:40]!r}")
+
+
+def _texts(document: Any) -> Iterator[str]:
+    """All texts in a JSON value of any depth, names of fields too."""
+    ahead = [document]
+    while ahead:
+        value = ahead.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            ahead += value
+        elif isinstance(value, dict):
+            ahead += [*value, *value.values()]
 
 
 def decode(kind: Any, value: Any, where: str = "") -> Any:

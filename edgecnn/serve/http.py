@@ -36,7 +36,7 @@ class Reply:
     @classmethod
     def json(cls, document: object, status: int = 200) -> Reply:
         """A document as JSON."""
-        return cls(status, json.dumps(document, allow_nan=False, ensure_ascii=False).encode())
+        return cls(status, json.dumps(document, allow_nan=False).encode())
 
 
 class Refusal(Exception):

@@ -22,7 +22,7 @@ def notify(*lines: str) -> None:
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.setblocking(False)
         line.connect("\0" + address[1:] if address[0] == "@" else address)
-        line.send("\n".join(lines).encode())
+        line.send("\n".join(lines).encode(errors="replace"))
 
 
 def reloading() -> None:

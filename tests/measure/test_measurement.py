@@ -99,7 +99,7 @@ def edit(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         (edit("measurements", 0, "runs", 1, "samples", value=[5, -1]), "all above 0"),
         (edit("measurements", 0, "case", "sha256", value="beef"), "64 lower-case hex digits"),
         (edit("measurements", 0, "case", "threads", value=0), "threads is 0"),
-        (edit("measurements", 0, "verdict", "level", value="fine"), r"measurements\[0\]: verdict.level is 'fine'"),
+        (edit("measurements", 0, "verdict", "level", value="fine"), r"measurements\[0\]\.verdict: level is 'fine'"),
         (edit("measurements", 1, "failure", value=None), "neither runs nor a failure"),
         (edit("states", value=[]), "states is empty"),
         (edit("measurements", value=[]), "measurements is empty"),

@@ -202,6 +202,13 @@ def test_failing_now_is_a_regression_and_having_failed_is_not() -> None:
         assert outcome.regressions == [] and len(outcome.absences) == 1
 
 
+def test_benches_in_which_every_file_failed_compare_nothing_and_that_is_refused() -> None:
+    broken = session(row("a.tflite", failure="was killed by SIGILL"))
+    for force in (False, True):
+        with pytest.raises(UsageError, match="failed before and now: there is nothing to compare"):
+            compare(broken, broken, parse_limits("bytes:1%"), force=force)
+
+
 def test_a_figure_that_is_gone_is_a_regression_and_a_new_one_is_named() -> None:
     with_it, without = row(right=(9, 10)), row()
     other = row("b.tflite", right=(9, 10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_a_profile_of_the_first_schema_is_read_though_it_names_no_sample(tmp_pat
     assert dataclasses.replace(found, schema=profile().schema) == profile()
 
 
+def test_a_result_is_read_once_so_that_it_may_come_through_a_pipe(tmp_path: Path) -> None:
+    session([row()]).save(tmp_path / "run.json")
+    ends = os.pipe()
+    os.write(ends[1], (tmp_path / "run.json").read_bytes())  # a few kilobytes, which a pipe holds
+    os.close(ends[1])
+    assert load_result(Path(f"/dev/fd/{ends[0]}")) == session([row()])
+    os.close(ends[0])
+
+
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
@@ -37,6 +47,11 @@ def test_a_profile_of_the_first_schema_is_read_though_it_names_no_sample(tmp_pat
         (profile().document() | {"operations": 5}, "operations must be a list"),
         (profile().document() | {"schema": 99}, "schema is 99, newer than 2; install a newer edgecnn"),
         ({"operations": []}, "is missing"),
+        ({"operations": [], "fixed": 1}, "it counts instructions under emulation"),
+        (profile().document() | {"whole": [0.0]}, "is not above 0"),
+        (profile().document() | {"created": "\x1b[31m"}, "a text holds what cannot be printed"),
+        (session([row()]).document() | {"created": "\ud800"}, "a text holds what cannot be printed"),
+        (session([row()]).document() | {"verdict": {"level": "fine", "reasons": []}}, "level is 'fine', but must be"),
         (5, "must be an object"),
     ],
 )

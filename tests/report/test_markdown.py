@@ -46,7 +46,7 @@ def test_the_verdict_and_the_machine_are_told() -> None:
     assert text.startswith("# Report\n\n## `Board 1, Cortex-A76`\n\n**Valid.** ")
     assert "**INVALID.** These figures are not to be used.\n\n- `under-voltage during the run`" in text
     assert [table[2][2] for table in tables(text)] == ["valid", "**INVALID**"]
-    assert "- energy: unavailable: no meter here" in text and "kernel `6.12`" in text
+    assert "- energy: `unavailable: no meter here`" in text and "kernel `6.12`" in text
 
 
 def test_an_emulated_machine_has_no_time() -> None:

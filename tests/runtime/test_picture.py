@@ -131,6 +131,42 @@ def enormous_webp(path: Path) -> None:
     os.truncate(path, 40_000_000)
 
 
+def tiff(tags: dict[int, int], pixels: bytes) -> bytes:
+    """40 grey pixels a row, uncompressed; ``tags`` beside those or in their place."""
+    rows = {256: 40, 257: 40, 258: 8, 259: 1, 262: 1, 277: 1, 278: 40, 279: len(pixels)} | tags
+    rows.setdefault(324 if 322 in rows else 273, 8 + 2 + 12 * (len(rows) + 1) + 4)
+    body = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHLL", tag, 4, 1, rows[tag]) for tag in sorted(rows))
+    return b"II*\0" + struct.pack("<L", 8) + body + bytes(4) + pixels
+
+
+@pytest.mark.parametrize(
+    ("tags", "pixels", "grey"),
+    [
+        ({258: 12}, b"\xff" * 2400, 255),
+        ({258: 12}, b"\x80\x08\x00" * 800, 128),
+        ({258: 16}, b"\xff" * 3200, 255),
+        ({258: 16, 262: 0}, bytes(3200), 255),
+        ({258: 16, 262: 0}, b"\xff" * 3200, 0),
+        ({262: 0}, bytes(1600), 255),
+    ],
+)
+def test_grey_of_more_bits_and_upside_down_is_what_it_means(tags: dict[int, int], pixels: bytes, grey: int) -> None:
+    assert set(np.asarray(picture.load(tiff(tags, pixels))).flat) == {grey}
+
+
+def test_a_tile_that_is_larger_than_its_picture_is_counted_before_it_is_decoded(monkeypatch) -> None:
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(BadPictureError, match="a tile of 268,435,456 pixels, at most 33,554,432 are allowed"):
+        picture.load(tiff({322: 16384, 323: 16384, 325: 1600}, bytes(1600)))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_whose_exif_data_cannot_be_read_is_taken_as_it_is(kind: str) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (9, 7), RED).save(content, kind, exif=b"Exif\0\0garbage" if kind == "JPEG" else b"garbage!")
+    assert picture.load(content.getvalue()).size == (9, 7)
+
+
 def tiff_of_many(path: Path, tag: int, kind: int, order: str = "<", large: bool = False) -> None:
     """One pixel, and a tag of 100,000 numbers, in either byte order, also in the layout for large files."""
     tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 1}
