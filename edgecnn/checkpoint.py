@@ -228,7 +228,7 @@ def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module
 def _fitted(name: str, header: Header, path: Path, tensors: Mapping[str, Tensor], source: str) -> nn.Module:
     """The architecture, with layers as narrow as the header says, and with ``tensors``, which are from ``source``.
 
-    One of edgecnn's own is first made without memory and held against them: a small file may name an enormous network.
+    A design is first made without memory and held against them: a small file may name an enormous network.
     Raises BadFileError for what does not fit.
     """
 
@@ -239,7 +239,7 @@ def _fitted(name: str, header: Header, path: Path, tensors: Mapping[str, Tensor]
         except UsageError as error:
             raise BadFileError(f"{path} does not fit '{name}': {error}") from error
 
-    if models.is_built_in(name):
+    if models.is_design(name):
         with torch.device("meta"):
             check_fits(build().state_dict(), tensors, source)
     model = build()
@@ -352,7 +352,8 @@ def shipped(model: str, dataset: str, kind: str = "") -> Path | None:
     to, such as 'macs:0.5', for those.
     """
     path = shipped_path(model, dataset, kind)
-    return path if path.is_file() and Path(dataset).name == dataset else None
+    named = Path(dataset).name == dataset != ".."
+    return path if named and path.is_file() else None
 
 
 def all_shipped(model: str) -> list[tuple[Path, Header]]:

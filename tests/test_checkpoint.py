@@ -133,6 +133,8 @@ def test_a_header_that_is_none(tmp_path: Path, text: str) -> None:
     "change", [
         {"arguments": {"num_classes": 1, "in_channels": 3, "image_size": [32, 32]}},
         {"arguments": {"num_classes": float("inf"), "in_channels": 3, "image_size": [32, 32]}},
+        {"arguments": {"num_classes": 10**9, "in_channels": 3, "image_size": [32, 32]}},
+        {"arguments": {"num_classes": 10, "in_channels": 3, "image_size": [32, 100_000]}},
         {"classes": 5}, {"more": 1}, {"recipe": []}, {"metrics": []}, {"metrics": {"test_accuracy": "x"}},
         {"dataset": 5}, {"recipe": {"pruning": "x"}}, {"recipe": {"validation": "x"}},
     ],
@@ -312,6 +314,8 @@ def test_weights_in_a_folder_of_images_do_not_ship(weights: Path, monkeypatch: p
     assert checkpoint.shipped("lenet", str(weights.parent)) is None
     monkeypatch.chdir(checkpoint.shipped_folder())
     assert checkpoint.shipped("lenet", "./digits") is None
+    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: weights.parent / "below")
+    assert checkpoint.shipped("lenet", "..") is None
 
 
 @pytest.mark.parametrize("content", [b"<html>404</html>", b"version https://git-lfs.github.com/spec/v1"])

@@ -65,7 +65,7 @@ POLL = 0.5  # seconds between two looks at what workers did
     "--build-table", "build_table", type=click.Path(path_type=Path),
     help="Measure --trials designs on --target, write a table for --target table:FILE, and search nothing.",
 )  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with the journal in --out.")
+@click.option("--resume", is_flag=True, help="Go on with the search that is in --out, or in --storage.")
 @force_option
 @json_option
 def command(
@@ -99,7 +99,7 @@ def command(
     from edgecnn.report.searched import text
     from edgecnn.search.asked import Asked
     from edgecnn.search.objectives import parse
-    from edgecnn.search.study import check_storage, open_study
+    from edgecnn.search.study import check_storage, is_begun, open_study
     from edgecnn.train import choose_device
     from edgecnn.train.processes import slow_precision
     from edgecnn.train.recipe import check_batch
@@ -140,13 +140,13 @@ def command(
     more = [] if image is None else ["--image-size", "x".join(map(str, image))]
     more += ["--on-broken", on_broken] if on_broken != "refuse" else []
     with ExitStack() as until_done:
+        if not (resume or (is_begun(where) if storage else (folder / JOURNAL).exists())):
+            refuse_existing(folder / PAGE, force)  # of another search
         if storage is None:
             until_done.enter_context(_own_journal(folder / JOURNAL, resume, force))
         else:
             _make(folder)
         study = open_study(where, asked, resume=resume)
-        if not study.get_trials(deepcopy=False):
-            refuse_existing(folder / PAGE, force or resume)  # of another search
         work = until_done.enter_context(tempfile.TemporaryDirectory(prefix=".work-", dir=folder))
         say = until_done.enter_context(Progress())
         job = Job(asked.to_json(), where, trials, work, image, on_broken, device)

@@ -39,7 +39,7 @@ from edgecnn.runtime.tflite_file import BrokenFileError
 from edgecnn.runtime.tflite_verifier import verify
 
 SCORING_BATCH = 250
-MODEL = ""  # among scores by file: that of the PyTorch model
+MODEL = "the PyTorch model"  # among scores by file
 
 
 @dataclass(frozen=True)

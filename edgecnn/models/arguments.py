@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgecnn.errors import UsageError
+from edgecnn.runtime.preprocess import LARGEST_SIDE
+
+MOST_CLASSES, MOST_CHANNELS = 100_000, 1024  # what a file may ask us to make room for is bounded
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,14 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if self.num_classes < 2 or self.in_channels < 1 or min(self.image_size) < 1:
             raise UsageError(f"{self} cannot be built: at least 2 classes, 1 channel and 1x1 pixels are needed")
+        if (
+            self.num_classes > MOST_CLASSES or self.in_channels > MOST_CHANNELS
+            or max(self.image_size) > LARGEST_SIDE
+        ):  # fmt: skip
+            raise UsageError(
+                f"{self} cannot be built: at most {MOST_CLASSES:,} classes, {MOST_CHANNELS:,} channels and "
+                f"{LARGEST_SIDE} pixels a side are allowed"
+            )
 
     @classmethod
     def for_images(cls, image: tuple[int, int, int], classes: int) -> ModelArguments:

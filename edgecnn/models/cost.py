@@ -29,7 +29,7 @@ class LayerCost:
 
 
 def weighted(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """All 2-d convolutions and linear layers by name, as they are declared: the last gives a logit for each class."""
+    """All 2-d convolutions and linear layers by name, as they are declared: the last is mostly the classifier."""
     return {name: each for name, each in model.named_modules() if isinstance(each, nn.Conv2d | nn.Linear)}
 
 

@@ -95,10 +95,9 @@ def is_own(name: str) -> bool:
     return _outside(name) is not None
 
 
-def is_built_in(name: str) -> bool:
-    """True for an architecture of edgecnn's own code. Raises UnknownNameError as ``check`` does."""
-    check(name)
-    return _outside(name) is None and _factory(name).__module__.startswith("edgecnn.")
+def is_design(name: str) -> bool:
+    """True for an architecture that is written out in its name, and may be of any size."""
+    return name.startswith(PREFIX)
 
 
 def runs_code(name: str) -> bool:
@@ -144,7 +143,7 @@ def create(name: str, arguments: ModelArguments | None = None, normalization: No
                 raise
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"the code of model '{name}' failed: {' '.join(reason.split())[:300]}") from error
-        if not is_built_in(name):
+        if not factory.__module__.startswith("edgecnn."):
             _prove(name, model, chosen)
     else:
         model = own.create(spec, chosen)

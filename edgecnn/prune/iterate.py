@@ -227,7 +227,8 @@ class _Work:
             found, there = Plan.from_json(value), dict(value["settings"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadFileError(f"{path} is no plan that 'edgecnn prune' wrote ({error!r}); start again") from error
-        check_same_settings(path.parent, there, self._planned)
+        # Plans did not name the images at first.
+        check_same_settings(path.parent, {"dataset": self.data.name} | there, self._planned)
         whole, sizes = self.shape.whole, self.shape.whole
         for step in found.steps:
             if step.keys() != whole.keys() or any(step[name] > sizes[name] for name in step):

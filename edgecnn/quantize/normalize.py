@@ -4,7 +4,7 @@ The model sees x * factor + shift of edgecnn's input x, channel by channel. A co
 for its padding: zeros around the normalized image are not zeros around x. So there are three forms:
 
     folded    into weights and bias of the first convolution; it has no padding, or no shift
-    ones      the image gets a channel of one value, whose weights carry the shift; the convolution's padding
+    ones      the image gets a channel of a constant, whose weights carry the shift; the convolution's padding
               surrounds it with zeros as well, which makes the border exact. The value is the largest that an image
               has and there are as many such channels as keep the weights that carry the shift from being larger than
               those of the image, whose int8 steps they would set. They are made by a 1x1 convolution that leaves the
@@ -30,7 +30,7 @@ LARGEST = INPUT_AFFINE.scale * (QMAX - INPUT_AFFINE.zero_point)  # value of an i
 
 
 class OnesChannel(nn.Conv2d):
-    """[n, c, h, w] to [n, c + ``ones``, h, w]: the image, and channels whose every value is LARGEST."""
+    """[n, c, h, w] to [n, c + ``ones``, h, w]: the image, and channels of a constant, which is LARGEST and not 1."""
 
     def __init__(self, channels: int, ones: int) -> None:
         super().__init__(channels, channels + ones, 1)

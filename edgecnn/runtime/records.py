@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from edgecnn.errors import BadFileError, UsageError
 
-_WHITE = str.maketrans("\n\t", "  ")
+# What a terminal would obey, but for a new line and a tab: controls, what turns the direction of text, half a pair.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 KINDS = {
     str: "text", int: "a whole number of at most 64 bits", float: "a finite number", bool: "true or false",
     type(None): "null",
@@ -47,10 +49,15 @@ def parse_json(content: bytes, path: Path) -> Any:
         raise BadFileError(f"{path} is not valid JSON ({error}); write it again or copy it again") from error
 
 
+def shown(text: str) -> str:
+    """The text as it may be put into a file that ``check_texts`` looks at, and onto a terminal."""
+    return _OBEYED.sub("?", text)
+
+
 def check_texts(document: Any, path: Path) -> None:
     """Raise BadFileError for a JSON value of ``path`` with a text that no terminal should be shown."""
     for text in _texts(document):
-        if not text.translate(_WHITE).isprintable():
+        if _OBEYED.search(text):
             raise BadFileError(f"{path}: a text holds what cannot be printed: {text[:40]!r}")
 
 

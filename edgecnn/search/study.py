@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -27,8 +29,9 @@ from edgecnn.train.folder import check_same_settings
 STUDY = "edgecnn-search"
 ASKED = "asked"  # the study's attribute
 PASSWORD = "EDGECNN_STORAGE_PASSWORD"  # the environment's variable
-# The driver each kind of database is reached by, and the package that has it.
 JOURNALLED = b'{"op_code":'  # how every line of a journal begins
+_LATER = ("table",)  # what searches were not asked for before there was such a setting
+# The driver each kind of database is reached by, and the package that has it.
 DRIVERS = {"sqlite": ("sqlite", ""), "postgresql": ("postgresql+psycopg", "psycopg[binary]"),
            "mysql": ("mysql+pymysql", "pymysql[rsa]")}  # fmt: skip
 FORMS = f"a journal's path, {', '.join(f'{name}://...' for name in DRIVERS)}"
@@ -44,27 +47,41 @@ def open_study(where: str, asked: Asked, *, resume: bool = False) -> Study:
     optuna.logging.set_verbosity(logging.WARNING)
     ways = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
     directions = [ways[name != ACCURACY] for name in asked.objectives]
-    nothing = BadFileError(f"nothing to resume: there is no search in storage {where}; run without --resume")
-    if resume and "://" not in where and not Path(where).exists():
-        raise nothing
-    try:
-        storage = _storage(where)
-        if resume and STUDY not in optuna.get_all_study_names(storage):
-            raise nothing
+    if resume and not is_begun(where):
+        raise BadFileError(f"nothing to resume: there is no search in storage {where}; run without --resume")
+    with _read_errors(where):
         study = optuna.create_study(
-            storage=storage, sampler=Seeded(asked.seed), study_name=STUDY, directions=directions, load_if_exists=True
-        )
+            storage=_storage(where), sampler=Seeded(asked.seed), study_name=STUDY, directions=directions,
+            load_if_exists=True,
+        )  # fmt: skip
         there = study.user_attrs.get(ASKED)
         if there is None:
             study.set_user_attr(ASKED, there := asked.to_json())
+        here = asked.to_json()
+        check_same_settings(where, {name: here[name] for name in _LATER if name in here} | there, here)
+    return study
+
+
+def is_begun(where: str) -> bool:
+    """Whether there is a search in a storage; none is begun. Raises what ``open_study`` does."""
+    path = make_url(where).database if where.startswith("sqlite") else None if "://" in where else where
+    if path is not None and not Path(path).exists():
+        return False
+    with _read_errors(where):
+        return STUDY in optuna.get_all_study_names(_storage(where))
+
+
+@contextmanager
+def _read_errors(where: str) -> Iterator[None]:
+    """What databases and journals raise, as errors of ours."""
+    try:
+        yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise UsageError(f"storage {where} cannot be used: {_first_line(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise BadFileError(
             f"storage {where} holds no search that edgecnn can read ({_first_line(error)}); choose another --storage"
         ) from error
-    check_same_settings(where, there, asked.to_json())
-    return study
 
 
 def check_storage(where: str) -> None:

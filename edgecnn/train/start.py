@@ -41,9 +41,9 @@ class Start:
 
     def widths(self, data: DataSet) -> Widths:
         """The channels of the layers that were pruned, for the classes of ``data``."""
-        found = dict(self.header.widths)
-        if self.last in found:
-            found[self.last] = (found[self.last][0], len(data.classes))
+        found, last = dict(self.header.widths), self.last
+        if last in found:
+            found[last] = (found[last][0], len(data.classes))
         return found
 
     def build(self, data: DataSet) -> nn.Module:
@@ -53,8 +53,8 @@ class Start:
         resize(network, self.widths(data), arguments)
         tensors = self.network.state_dict()
         if not self.keeps_all(data):
-            fresh = network.state_dict()
-            tensors |= {name: fresh[name] for name in fresh if name.rpartition(".")[0] == self.last}
+            fresh, last = network.state_dict(), self.last
+            tensors |= {name: fresh[name] for name in fresh if name.rpartition(".")[0] == last}
         fit(network, tensors, f"the network that '{header.model}' became on {header.dataset}")
         return network
 

@@ -346,7 +346,7 @@ def test_what_is_not_in_a_storage_is_not_resumed(
     for storage in (tmp_path / "typo.log", f"sqlite:///{tmp_path}/typo.db"):
         said = refused(capfd, *words, "--storage", storage, "--resume", "--out", tmp_path / "out")
         assert said.startswith(f"nothing to resume: there is no search in storage {storage}")
-    assert not (tmp_path / "typo.log").exists()
+    assert not list(tmp_path.glob("typo.*"))
 
 
 @pytest.mark.usefixtures("small_space", "sketched")
@@ -358,6 +358,7 @@ def test_the_page_of_another_search_is_not_replaced(
     page.write_text("mine")
     few = [*words, "--trials", "1", "--storage", tmp_path / "a.log", "--out", page.parent]
     assert f"{page} already exists" in refused(capfd, *few)
+    assert not (tmp_path / "a.log").exists()  # nothing was begun
     assert page.read_text() == "mine"
     done(capfd, *few, "--force")
     done(capfd, *few)  # its own

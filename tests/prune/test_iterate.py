@@ -315,8 +315,8 @@ def test_a_run_is_not_replaced_by_one_that_is_refused_for_its_settings(run: Path
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(EdgeCNNError, match="gpu"):
         pruned(folder, force=True, device="gpu")
-    with pytest.raises(UsageError, match="views is 2, but views are for a teacher's answers"):
-        pruned(folder, settings=recipe(distillation=0.0, views=2), force=True)
+    with pytest.raises(UsageError, match="batch of 512 is more than the"):
+        pruned(folder, settings=recipe(batch_size=512), force=True)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

@@ -93,3 +93,9 @@ def test_training_goes_on_from_everything_that_ships(path: Path) -> None:
     taken = TrainRecipe(**as_before(recipe, mirrorable=True))
     assert taken.augmentation.shift == recipe["augmentation"]["shift"]
     assert taken.augmentation.flip == recipe["augmentation"]["flip"]
+
+
+def test_views_are_for_a_teachers_answers() -> None:
+    with pytest.raises(UsageError, match="views is 2, but views are for a teacher's answers; set it to 0"):
+        TrainRecipe(views=2)
+    assert TrainRecipe(views=2, distillation=0.5).views == 2
