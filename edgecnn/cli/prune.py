@@ -77,7 +77,7 @@ def command(
     from edgecnn.evaluate import score_model
     from edgecnn.export.weigh import Scale
     from edgecnn.models import cost
-    from edgecnn.prune.iterate import HOLD_OUT_SEED, Pruning, prune, settings
+    from edgecnn.prune.iterate import DISTILLATION, HOLD_OUT_SEED, Pruning, prune, settings
     from edgecnn.prune.target import LATENCY, MACS, Target
     from edgecnn.train import WEIGHTS, TrainRecipe
     from edgecnn.train.distill import load_teachers
@@ -85,7 +85,7 @@ def command(
     words = SourceWords.take(options)
     pruning = Pruning(Target.parse(target), importance, steps, multiple)
     given = {("compile" if name == "compiled" else name): value for name, value in options.items() if value is not None}
-    TrainRecipe(**given)  # refused here, before the data is read
+    TrainRecipe(**{"distillation": DISTILLATION} | given)  # refused here, before the data is read
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("pruning trains in one process; run it without torchrun")
     source = words.source(CALIBRATION_IMAGES)

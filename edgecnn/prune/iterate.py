@@ -37,6 +37,7 @@ PLAN = "plan.json"
 HOLD_OUT_SEED = 0  # as train.loop has it
 EARLIER = 10  # an earlier step gets one epoch for so many of the last, which has to make good for all that was cut
 IMAGES_SEED = 3
+DISTILLATION = 0.5  # share of the loss, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def settings(header: Header, *, mirrorable: bool = True, **changes: Any) -> Trai
     for a value that makes no training.
     """
     recipe = TrainRecipe(
-        epochs=20, warmup_epochs=0.5, distillation=0.5, **suited(header.recipe.get("optimizer", "sgd")),
+        epochs=20, warmup_epochs=0.5, distillation=DISTILLATION, **suited(header.recipe.get("optimizer", "sgd")),
         **as_before(header.recipe, mirrorable),
     )  # fmt: skip
     return replace(recipe, **changes)

@@ -89,7 +89,7 @@ HOSTILE: dict[str, tuple[Forge, str]] = {
     "no rows": (change("measurements", to=[]), "measurements is empty"),
     "more rows": (lambda text: twice(text, "measurements"), "it has 4 rows, not 2"),
     "no states": (change("states", to=[]), "states is empty"),
-    "a level of its own": (change("verdict", "level", to="superb"), "it does not say how the machine was"),
+    "a level of its own": (change("verdict", "level", to="superb"), "level is 'superb', but must be one of"),
     "another edgecnn": (change("edgecnn", to="9.9"), "edgecnn is 9.9"),
     "an emulation": (change("machine", "emulated", to=True), "of an emulated machine"),
 }

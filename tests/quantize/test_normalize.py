@@ -58,7 +58,7 @@ def test_the_weights_of_the_ones_do_not_set_the_steps_of_those_of_the_image(norm
     graph_module = fold(model, SIZE)
     x = nets.inputs(2, 3, 9, 12)
     nets.assert_close(graph_module(x), model(x))
-    weight = graph_module.get_submodule("0").weight.abs()
+    weight = graph_module.get_parameter("0.weight").abs()
     assert weight.shape[1] == 3 + ones
     assert (weight[:, 3:].amax((1, 2, 3)) <= 1.02 * weight[:, :3].amax((1, 2, 3))).all()
 
