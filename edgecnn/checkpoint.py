@@ -209,7 +209,13 @@ def load_model(path: Path, expected_model: str | None = None) -> tuple[nn.Module
     does not fit, or holds weights that were trained for quantization, which are no float weights any more; UsageError
     for a user's model that is not named.
     """
-    header, tensors = load(path)
+    return model_of(path, *load(path), expected_model)
+
+
+def model_of(
+    path: Path, header: Header, tensors: Mapping[str, Tensor], expected_model: str | None = None
+) -> tuple[nn.Module, Header]:
+    """``load_model`` of what ``load`` gave for ``path``."""
     if header.quantization:
         raise BadFileError(f"{path} holds weights that '--qat' trained, no float weights; give it as --qat-weights")
     if expected_model is None and models.runs_code(header.model):

@@ -18,7 +18,6 @@ from typing import Any
 
 import click
 
-MOST_CHANNELS = 4
 _DOCUMENT = "edgecnn.json"
 _STREAM = "edgecnn.json_stream"
 
@@ -107,16 +106,17 @@ model_option = click.option(
 def _image_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
     if value is None:
         return None
+
+    from edgecnn.runtime.manifest import COLORS
+    from edgecnn.runtime.preprocess import LARGEST_SIDE
+
     words = value.split("x")
     if len(words) not in (1, 2, 3) or not all(word.isdecimal() and int(word) > 0 for word in words):
         raise click.BadParameter(f"'{value}' (valid: HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS, such as 48x64 or 48x64x1)")
     height, width, *channels = map(int, words * 2 if len(words) == 1 else words)
-    from edgecnn.runtime.preprocess import LARGEST_SIDE
-
-    if max(height, width) > LARGEST_SIDE or (channels and channels[0] > MOST_CHANNELS):
-        raise click.BadParameter(
-            f"'{value}' (valid: up to {LARGEST_SIDE} pixels a side, 1 to {MOST_CHANNELS} channels)"
-        )
+    most = max(COLORS.values())
+    if max(height, width) > LARGEST_SIDE or (channels and channels[0] > most):
+        raise click.BadParameter(f"'{value}' (valid: up to {LARGEST_SIDE} pixels a side, 1 to {most} channels)")
     return height, width, channels[0] if channels else 3
 
 

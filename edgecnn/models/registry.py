@@ -72,7 +72,7 @@ def check(name: str) -> None:
     spec = _outside(name)
     if spec is not None:
         own.check(spec)
-    elif name.startswith(PREFIX):
+    elif is_design(name):
         Design.parse(name)
     elif name.endswith(".py"):
         raise UsageError(f"model '{name}' is a file; name the function in it that makes the model: {name}:FUNCTION")
@@ -82,12 +82,12 @@ def check(name: str) -> None:
 
 def _outside(name: str) -> own.Spec | None:
     """The model from outside that ``name`` is, if it is one."""
-    return None if name.startswith(PREFIX) else own.parse(name)
+    return None if is_design(name) else own.parse(name)
 
 
 def _factory(name: str) -> Factory:
     """What builds one of our own models."""
-    return Design.parse(name).build if name.startswith(PREFIX) else _FACTORIES[name]
+    return Design.parse(name).build if is_design(name) else _FACTORIES[name]
 
 
 def is_own(name: str) -> bool:
@@ -109,7 +109,7 @@ def runs_code(name: str) -> bool:
 def short_name(name: str) -> str:
     """The model's name as a part of file names."""
     spec = _outside(name)
-    if name.startswith(PREFIX):
+    if is_design(name):
         return Design.parse(name).short
     return name if spec is None else spec.short
 

@@ -56,12 +56,12 @@ def shown(text: str) -> str:
 
 def check_texts(document: Any, path: Path) -> None:
     """Raise BadFileError for a JSON value of ``path`` with a text that no terminal should be shown."""
-    for text in _texts(document):
+    for text in texts(document):
         if _OBEYED.search(text):
             raise BadFileError(f"{path}: a text holds what cannot be printed: {text[:40]!r}")
 
 
-def _texts(document: Any) -> Iterator[str]:
+def texts(document: Any) -> Iterator[str]:
     """All texts in a JSON value of any depth, names of fields too."""
     ahead = [document]
     while ahead:

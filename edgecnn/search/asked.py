@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from edgecnn.data.augment import Augmentation
 from edgecnn.errors import UsageError
-from edgecnn.runtime.files import sha256
-from edgecnn.search.objectives import BYTES, COSTS, LATENCY, MACS, TABLE
+from edgecnn.search.objectives import BYTES, COSTS, LATENCY, MACS
 from edgecnn.search.space import OPTIMIZER, digest
 from edgecnn.train import TrainRecipe
 from edgecnn.train.recipe import warm_up
@@ -80,15 +78,11 @@ class Asked:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, with what tells the searched space and a table of latencies from others."""
-        value = asdict(self) | {"objectives": list(self.objectives), "bounds": dict(self.bounds), "space": digest()}
-        table = Path(self.target.removeprefix(TABLE))
-        if self.timed and self.target.startswith(TABLE) and table.is_file():
-            value["table"] = sha256(table)
-        return value
+        """As JSON values, with what tells the searched space from others."""
+        return asdict(self) | {"objectives": list(self.objectives), "bounds": dict(self.bounds), "space": digest()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Asked:
         """The inverse of ``to_json`` of the same edgecnn."""
-        known = {name: each for name, each in value.items() if name not in ("space", "table")}
+        known = {name: each for name, each in value.items() if name != "space"}
         return cls(**known | {"objectives": tuple(known["objectives"])})

@@ -20,9 +20,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from edgecnn.errors import BadFileError, UsageError
-from edgecnn.runtime.files import output_errors
+from edgecnn.runtime.files import output_errors, sha256
 from edgecnn.search.asked import Asked
-from edgecnn.search.objectives import ACCURACY
+from edgecnn.search.objectives import ACCURACY, TABLE
 from edgecnn.search.sampler import Seeded
 from edgecnn.train.folder import check_same_settings
 
@@ -30,7 +30,6 @@ STUDY = "edgecnn-search"
 ASKED = "asked"  # the study's attribute
 PASSWORD = "EDGECNN_STORAGE_PASSWORD"  # the environment's variable
 JOURNALLED = b'{"op_code":'  # how every line of a journal begins
-_LATER = ("table",)  # what searches were not asked for before there was such a setting
 # The driver each kind of database is reached by, and the package that has it.
 DRIVERS = {"sqlite": ("sqlite", ""), "postgresql": ("postgresql+psycopg", "psycopg[binary]"),
            "mysql": ("mysql+pymysql", "pymysql[rsa]")}  # fmt: skip
@@ -54,18 +53,25 @@ def open_study(where: str, asked: Asked, *, resume: bool = False) -> Study:
             storage=_storage(where), sampler=Seeded(asked.seed), study_name=STUDY, directions=directions,
             load_if_exists=True,
         )  # fmt: skip
-        there = study.user_attrs.get(ASKED)
+        here, there = asked.to_json() | _table_of(asked), study.user_attrs.get(ASKED)
         if there is None:
-            study.set_user_attr(ASKED, there := asked.to_json())
-        here = asked.to_json()
-        check_same_settings(where, {name: here[name] for name in _LATER if name in here} | there, here)
+            study.set_user_attr(ASKED, there := here)
+        elif "table" not in there:
+            here.pop("table", None)  # it was begun before tables were told apart
+        check_same_settings(where, there, here)
     return study
+
+
+def _table_of(asked: Asked) -> dict[str, str]:
+    """What tells the table that latencies are read from, if they are, from others."""
+    path = Path(asked.target.removeprefix(TABLE))
+    return {"table": sha256(path)} if asked.timed and asked.target.startswith(TABLE) and path.is_file() else {}
 
 
 def is_begun(where: str) -> bool:
     """Whether there is a search in a storage; none is begun. Raises what ``open_study`` does."""
-    path = make_url(where).database if where.startswith("sqlite") else None if "://" in where else where
-    if path is not None and not Path(path).exists():
+    file = make_url(where).database if where.startswith("sqlite") else where
+    if file is not None and ("://" not in file) and not Path(file).exists():
         return False
     with _read_errors(where):
         return STUDY in optuna.get_all_study_names(_storage(where))

@@ -73,13 +73,13 @@ def _load(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
     named = {name: path for name in models.names() if (path := checkpoint.shipped(name, data.name)) is not None}
     checkpoint.check_known("teacher", teacher, named)
     path = named.get(str(teacher), teacher)
-    header, _ = checkpoint.load(path)
+    header, tensors = checkpoint.load(path)
     if models.runs_code(header.model):
         raise UsageError(
             f"{path} holds weights of '{header.model}', which is code of yours: it cannot teach. A teacher is one of "
             "the models that 'edgecnn models' lists, or from torchvision or timm"
         )
-    network, header = checkpoint.load_model(path)
+    network, header = checkpoint.model_of(path, header, tensors)
     there = (*header.arguments.image_size, header.arguments.in_channels)
     if there != data.image:
         raise BadFileError(f"{path} is a teacher for images of {_size(there)}, but {data.name} has {_size(data.image)}")

@@ -41,7 +41,10 @@ class Start:
 
     def widths(self, data: DataSet) -> Widths:
         """The channels of the layers that were pruned, for the classes of ``data``."""
-        found, last = dict(self.header.widths), self.last
+        found = dict(self.header.widths)
+        if not found or self.keeps_all(data):
+            return found
+        last = self.last
         if last in found:
             found[last] = (found[last][0], len(data.classes))
         return found

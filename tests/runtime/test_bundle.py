@@ -208,6 +208,7 @@ def enormous_files(document: Any) -> None:
         (long_label, "valid: 1 to 200 printable characters"),
         (rewrite(lambda each: each["dataset"].update(note="\x1b]0;")), "a text holds what cannot be printed"),
         (rewrite(lambda each: each["tools"].update({"\x07": "1"})), "a text holds what cannot be printed"),
+        (rewrite(lambda each: each["dataset"].update(note="a\u200bb")), "a text holds what cannot be printed"),
         (rewrite(lambda each: each["artifacts"][0].update(file="../b/x.tflite")), "must be the plain name of a file"),
         (rewrite(lambda each: each["artifacts"][0].update(file="/etc/passwd")), "must be the plain name of a file"),
         (rewrite(many_files), "list 304 files \\(valid: up to 256\\)"),
