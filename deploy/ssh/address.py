@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecnn.errors import UsageError
+from edgecnn.runtime.terminal import printable, printable_lines
 
 USER = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 HOST = r"[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]"
@@ -52,14 +53,7 @@ class Address:
         return shlex.join(["ssh", *(word for word in self.words if word != "--")])
 
 
-def printable(text: str) -> str:
-    """The text without what a terminal would obey: a board may say anything."""
-    if text.isprintable():  # as most is, and all of a file's pieces, which are long
-        return text
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text.replace("\r\n", "\n"))
-
-
-def cleaned(value: Any, text: Callable[[str], str] = printable) -> Any:
+def cleaned(value: Any, text: Callable[[str], str] = printable_lines) -> Any:
     """The JSON value with all its texts, and the names in it, made so."""
     match value:
         case dict():
@@ -73,5 +67,5 @@ def cleaned(value: Any, text: Callable[[str], str] = printable) -> Any:
 
 def last_line(text: str) -> str:
     """The last line that says something, at most 300 characters of it."""
-    lines = [line.strip() for line in printable(text).splitlines() if line.strip()]
+    lines = [line.strip() for line in printable_lines(text).splitlines() if line.strip()]
     return lines[-1][:300] if lines else "nothing was said"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecnn.deploy.ssh.address import Address, last_line, printable
+from edgecnn.deploy.ssh.address import Address, last_line
 from edgecnn.deploy.ssh.board import Board
 from edgecnn.deploy.ssh.connection import LinkError
 from edgecnn.deploy.ssh.environment import LIGHT, Environment, Install
@@ -23,6 +23,7 @@ from edgecnn.measure.cases import Order, find_cases
 from edgecnn.measure.measurement import LIMIT, Case, Session
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import MANIFEST, Manifest
+from edgecnn.runtime.terminal import printable
 
 FINISHED = (0, 1, 3)  # exit codes with which a bench leaves a result
 

@@ -16,12 +16,13 @@ from types import ModuleType
 from typing import Any, Self
 
 from edgecnn.deploy.ssh import onboard
-from edgecnn.deploy.ssh.address import Address, cleaned, last_line, printable
+from edgecnn.deploy.ssh.address import Address, cleaned, last_line
 from edgecnn.deploy.ssh.connection import Connection, LinkError, Stopped
 from edgecnn.deploy.ssh.facts import COMMAND, Facts, check
 from edgecnn.errors import BadFileError, CheckFailedError, EdgeCNNError, OutputError, UsageError
 from edgecnn.runtime.files import sha256
 from edgecnn.runtime.records import decode
+from edgecnn.runtime.terminal import printable
 
 PATIENCE = 120.0  # seconds for which a lost connection is tried again
 PAUSES = (0.5, 16.0)  # seconds before the first try and at most

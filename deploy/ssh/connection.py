@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from edgecnn.deploy.ssh.address import Address, last_line, printable
+from edgecnn.deploy.ssh.address import Address, last_line
 from edgecnn.errors import CheckFailedError, EdgeCNNError, UsageError
+from edgecnn.runtime.terminal import printable_lines
 
 CONFIG_VARIABLE = "EDGECNN_SSH_CONFIG"
 OPTIONS = {
@@ -173,7 +174,7 @@ def _text(file: object) -> str:
 def refusal(address: Address, said: str) -> EdgeCNNError:
     """The error for what ssh said when it could not log in."""
     fingerprint = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the board shows the true one"
-    offending = re.search(r"^Offending \S+ key in (.+):(\d+)", printable(said), re.MULTILINE)
+    offending = re.search(r"^Offending \S+ key in (.+):(\d+)", printable_lines(said), re.MULTILINE)
     if "HOST IDENTIFICATION HAS CHANGED" in said or offending:
         place = f"{offending[1]} line {offending[2]}" if offending else "your known_hosts"
         return UsageError(

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import edgecnn
 from edgecnn.deploy.downloads import Platform, download, reason
-from edgecnn.deploy.ssh.address import printable
 from edgecnn.deploy.ssh.board import Board, Claim
 from edgecnn.deploy.ssh.facts import Facts
 from edgecnn.deploy.wheel import build_wheel, requirements
 from edgecnn.errors import BadFileError, CheckFailedError, EdgeCNNError, OutputError, UsageError
 from edgecnn.runtime.engines import RUNTIMES
 from edgecnn.runtime.files import sha256
+from edgecnn.runtime.terminal import printable
 
 LIGHT = "litert"  # the runtime that the light install brings
 FROM_INDEX = 400 << 20  # bytes that the light install needs, pip's downloads among them; 190 MB stay

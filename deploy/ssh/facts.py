@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from edgecnn.deploy.ssh.address import Address, printable
+from edgecnn.deploy.ssh.address import Address
 from edgecnn.errors import UsageError
+from edgecnn.runtime.terminal import printable
 
 OLDEST = (3, 11)
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgecnn import __version__
-from edgecnn.deploy.ssh.address import cleaned, printable
+from edgecnn.deploy.ssh.address import cleaned
 from edgecnn.errors import BadFileError
 from edgecnn.measure.cases import Order
 from edgecnn.measure.measurement import LIMIT, Case, Measurement, Session
 from edgecnn.runtime.records import read_json
+from edgecnn.runtime.terminal import printable_lines
 
 
 def read_result(path: Path, order: Order, cases: Sequence[Case]) -> Session:
@@ -35,7 +36,7 @@ def read_result(path: Path, order: Order, cases: Sequence[Case]) -> Session:
 
 
 def _one_line(text: str) -> str:
-    return printable(text).replace("\n", " ").replace("\t", " ")
+    return printable_lines(text).replace("\n", " ").replace("\t", " ")
 
 
 def _differences(session: Session, order: Order, cases: Sequence[Case]) -> Iterator[str]:

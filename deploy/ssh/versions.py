@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.deploy.self_test import BUNDLE, EXPECTED, REPORT, Report, expect
-from edgecnn.deploy.ssh.address import Address, last_line, printable
+from edgecnn.deploy.ssh.address import Address, last_line
 from edgecnn.deploy.ssh.board import Board, Claim
 from edgecnn.deploy.ssh.connection import LinkError
 from edgecnn.deploy.ssh.environment import LIGHT, Environment, Install
@@ -35,6 +35,7 @@ from edgecnn.runtime.files import sha256
 from edgecnn.runtime.manifest import MANIFEST
 from edgecnn.runtime.records import decode, read_json
 from edgecnn.runtime.signature import SIGNATURE
+from edgecnn.runtime.terminal import printable
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 DEFAULT_NAME = "classifier"

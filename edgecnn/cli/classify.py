@@ -13,6 +13,7 @@ import click
 
 from edgecnn.cli.options import json_lines, json_option, print_json, signature_option
 from edgecnn.errors import BadFileError, UsageError
+from edgecnn.runtime.terminal import printable
 
 if TYPE_CHECKING:
     from edgecnn.runtime.classify import Answer
@@ -62,12 +63,12 @@ def command(
                 if write is not None:
                     write({"image": str(path), "error": error.reason})
                 if images != (path,):
-                    click.echo(_printable(f"edgecnn: {error}"), err=True)
+                    click.echo(printable(f"edgecnn: {error}"), err=True)
                 continue
             if write is not None:
                 write({"image": str(path)} | document(answer))
             else:
-                click.echo(_printable(f"{path}  {text(answer)}"))
+                click.echo(printable(f"{path}  {text(answer)}"))
         if as_json and write == rows.append:
             print_json({"artifact": str(runner.path), "engine": runner.engine, "images": rows})
     if bad and images == (bad[0].path,):  # the only one: its error is the whole message
@@ -115,8 +116,3 @@ def _paths(images: tuple[Path, ...]) -> Iterator[Path]:
 def _may_be_image(path: Path) -> bool:
     """Whether a folder's entry is a file, or something that cannot be looked at and is to be named."""
     return not path.name.startswith(".") and (os.path.isfile(path) or not os.path.exists(path))
-
-
-def _printable(line: str) -> str:
-    """The line, with what a terminal would obey, or cannot show, as question marks."""
-    return "".join(each if each.isprintable() else "?" for each in line)

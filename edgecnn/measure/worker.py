@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import edgecnn
 from edgecnn.errors import CheckFailedError
-from edgecnn.runtime.records import shown
+from edgecnn.runtime.terminal import printable
 
 POLL = 0.1  # seconds
 
@@ -110,4 +110,4 @@ class Worker:
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was said")
-        return f"ended with exit code {code}: {shown(last[:300])}"
+        return f"ended with exit code {code}: {printable(last[:300])}"

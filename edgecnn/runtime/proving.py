@@ -25,7 +25,8 @@ from edgecnn.errors import BadFileError, EdgeCNNError, OutputError, UsageError
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.manifest import Artifact, Image
 from edgecnn.runtime.places import cache_folder
-from edgecnn.runtime.records import decode, shown
+from edgecnn.runtime.records import decode
+from edgecnn.runtime.terminal import printable
 from edgecnn.runtime.tflite_verifier import read_verified
 
 MEMORY = {"tflite": 1 << 29}  # bytes of data; the other formats' engines are heavier
@@ -71,7 +72,7 @@ def run_child(path: Path, artifact: Artifact, image: Image) -> None:
     lines = child.stdout.decode(errors="replace").splitlines()
     if child.returncode or not lines:
         last = (child.stderr.decode(errors="replace").split("\n")[-2:-1] or ["nothing was said"])[0]
-        raise _refused(path, f"failed: {shown(last[:200])}")
+        raise _refused(path, f"failed: {printable(last[:200])}")
     answer = json.loads(lines[-1])
     if answer["error"] is not None:
         raise BadFileError(answer["error"])

@@ -49,11 +49,6 @@ def parse_json(content: bytes, path: Path) -> Any:
         raise BadFileError(f"{path} is not valid JSON ({error}); write it again or copy it again") from error
 
 
-def shown(text: str) -> str:
-    """The text as it may be put into a file that ``check_texts`` looks at, and onto a terminal."""
-    return _OBEYED.sub("?", text)
-
-
 def check_texts(document: Any, path: Path) -> None:
     """Raise BadFileError for a JSON value of ``path`` with a text that no terminal should be shown."""
     for text in texts(document):

@@ -15,6 +15,7 @@ from math import prod
 from typing import Any
 
 from edgecnn.errors import BadFileError
+from edgecnn.runtime.terminal import printable
 
 MARK = b"TFL3"
 LIMIT = 1 << 31  # bytes; what a FlatBuffer's offsets reach
@@ -251,4 +252,4 @@ class Table:
         start, count = self.vector(index)
         self.reader.items(start + 4, count // 4, 4)
         text = self.reader.content[start + 4 : start + 4 + count].decode("utf-8", errors="replace")
-        return "".join(each if each.isprintable() else "?" for each in text)
+        return printable(text)

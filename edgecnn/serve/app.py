@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
+from edgecnn.runtime.terminal import printable
 from edgecnn.serve import form
 from edgecnn.serve.access import check_host, check_site, check_token
 from edgecnn.serve.http import ClientGoneError, Receive, Refusal, Reply, Request, Scope, Send, send
@@ -86,7 +87,7 @@ class App:
     def _log(self, request: Request, status: int, start: float) -> None:
         """Count the request and write its line: no query, no headers, no body, nothing a terminal obeys."""
         self._metrics.requests[request.path if request.path in self._routes else OTHER, status] += 1
-        path = "".join(each if each.isprintable() else "?" for each in request.path[:100])
+        path = printable(request.path[:100])
         took = 1000 * (time.perf_counter() - start)
         self._say(f"{request.client} {request.method[:20]} {path} {status} {took:.1f} ms")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from edgecnn.runtime.terminal import printable
 from edgecnn.serve.http import Refusal, Request
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def _read_form(request: Request, boundary: bytes, content: bytearray) -> N
         await request.read(parser.write)
         parser.finalize()
     except FormParserError as error:
-        raise Refusal(400, f"the form cannot be read: {_line(str(error))}") from error
+        raise Refusal(400, f"the form cannot be read: {printable(str(error))[:100]}") from error
     if not form.ended:
         raise Refusal(400, "the form cannot be read: its last boundary is missing")
     if not form.fields:
@@ -104,8 +105,4 @@ class _Form:
 
 
 def _shown(name: bytes) -> str:
-    return f"'{_line(name.decode('latin-1'))}'" if name else "without a name"
-
-
-def _line(text: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text)[:100]
+    return f"'{printable(name.decode('latin-1'))[:100]}'" if name else "without a name"
