@@ -13,7 +13,7 @@ import hashlib
 import json
 import pickle
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -87,8 +87,19 @@ class Header:
 
     @property
     def pruned_to(self) -> str:
-        """The target that the network was pruned to, such as 'macs:0.5'; empty for one that was not pruned."""
-        return str(self.recipe.get("pruning", {}).get("target", ""))
+        """The target that the network was pruned to, such as 'macs:0.5'; empty for one that was not pruned.
+
+        One that training went on from a pruned network is still of its shape, and goes by its target.
+        """
+        recipes = [self.recipe, *(each.get("recipe", {}) for each in self.starts())]
+        return next((str(each["pruning"].get("target", "")) for each in recipes if "pruning" in each), "")
+
+    def starts(self) -> Iterator[dict[str, Any]]:
+        """The origins of the weights that training began with, of those that theirs did, and so on."""
+        start = self.start
+        while start:
+            yield start
+            start = start.get("start", {})
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -130,6 +141,11 @@ def _typed(header: Header) -> Header:
     whole = (header.recipe, header.metrics, header.training, header.versions, header.quantization, header.teacher)
     _check_kind(dict, *whole, header.start)
     _check_kind(dict, header.recipe.get("augmentation", {}), header.recipe.get("pruning", {}))
+    for start in header.starts():
+        _check_kind(dict, start)
+        recipe = start.get("recipe", {})
+        _check_kind(dict, recipe)
+        _check_kind(dict, recipe.get("pruning", {}))
     _check_kind(int | float, *header.metrics.values(), header.recipe.get("validation", 0.0))
     _check_kind(str, header.model, header.dataset, header.command, header.created, *header.classes)
     return header

@@ -44,8 +44,9 @@ DISTILLATION = 0.5
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    metavar="FILE|DATA",
-    help="Go on from these: a file of 'edgecnn train' or 'prune', or those that ship for a data set, such as cifar10.",
+    metavar="FILE|DATA[:TARGET]",
+    help="Go on from these: a file of 'edgecnn train' or 'prune', or those that ship for a data set, such as cifar10, "
+    "whole or pruned to a target: cifar10:macs:0.5.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATA.")
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
@@ -196,19 +197,22 @@ def check_apart(folder: Path, given: Iterable[Path]) -> None:
 
 
 def start_from(model: str, weights: Path) -> Start:
-    """What --weights says: those that ship for a data set of that name, else a file.
+    """What --weights says: those that ship for a data set of that name, whole or pruned to a target, else a file.
 
-    Raises BadFileError for a file that is none, UnknownNameError for a name that means nothing.
+    Raises BadFileError for a file that is none, UnknownNameError for a name that means nothing, UsageError for a target
+    that is none.
     """
     from edgecnn import checkpoint
     from edgecnn.data import registry
     from edgecnn.export.source import find_weights
+    from edgecnn.prune.target import Target
     from edgecnn.train.start import Start
 
-    named = str(weights) in registry.names()
-    if not named:
-        checkpoint.check_known("weights", weights, {header.dataset for _, header in checkpoint.all_shipped(model)})
-    return Start(*(find_weights(model, str(weights)) if named else checkpoint.load_model(weights, model)))
+    dataset, colon, target = str(weights).partition(":")
+    if dataset in registry.names():
+        return Start(*find_weights(model, dataset, str(Target.parse(target)) if colon else ""))
+    checkpoint.check_known("weights", weights, {header.dataset for _, header in checkpoint.all_shipped(model)})
+    return Start(*checkpoint.load_model(weights, model))
 
 
 def recorded_command(context: click.Context, dataset: str) -> str:

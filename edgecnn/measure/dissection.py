@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn.errors import BadFileError, UsageError
+from edgecnn.errors import UsageError
 from edgecnn.measure import stats
 from edgecnn.measure.machine import Machine, State
 from edgecnn.measure.measurement import LIMIT, Case, bring_up
 from edgecnn.measure.stats import Interval
 from edgecnn.measure.trust import INVALID, Verdict
-from edgecnn.runtime.records import check_texts, decode, read_json
+from edgecnn.runtime.records import check_texts, decode_file, read_json, schema_of
 
 SCHEMA = 2  # 1 had no case.sample
 SUM_LIMIT = 0.10  # by how much the sum of the operations may miss the whole
@@ -137,9 +137,7 @@ class Profile:
     def parse(cls, document: Any, path: Path) -> Profile:
         """The JSON value in the file ``path``, which is changed. Raises BadFileError naming file and field."""
         check_texts(document, path)
-        version = document.get("schema") if isinstance(document, dict) else None
-        if type(version) is int and version > SCHEMA:
-            raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
+        version = schema_of(document, SCHEMA, path)
         if isinstance(document, dict):
             document.pop("cost", None)
             bring_up(document, version)
@@ -148,10 +146,7 @@ class Profile:
                 if isinstance(entry, dict):
                     for name in ("cost", "share", "cost_alone"):
                         entry.pop(name, None)
-        try:
-            profile: Profile = decode(cls, document)
-        except BadFileError as error:
-            raise BadFileError(f"{path}: {error}") from error
+        profile: Profile = decode_file(cls, document, path)
         return profile
 
     def _cost(self, nanoseconds: Sequence[float] | np.ndarray) -> Cost:

@@ -19,7 +19,7 @@ from edgecnn.measure.machine import Machine, State
 from edgecnn.measure.trust import INVALID, Verdict
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.manifest import Accuracy
-from edgecnn.runtime.records import check_texts, decode, read_json
+from edgecnn.runtime.records import check_texts, decode_file, read_json, schema_of
 
 SCHEMA = 2  # 1 had no case.sample
 LIMIT = 1 << 28  # bytes of a result file
@@ -247,9 +247,7 @@ class Session:
         check_texts(document, path)
         if isinstance(document, dict) and "measurements" not in document:
             raise BadFileError(f"{path} holds no measurements; give a file that 'edgecnn bench --json' wrote")
-        version = document.get("schema") if isinstance(document, dict) else None
-        if type(version) is int and version > SCHEMA:
-            raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
+        version = schema_of(document, SCHEMA, path)
         entries = document.get("measurements") if isinstance(document, dict) else None
         for entry in entries if isinstance(entries, list) else []:
             if isinstance(entry, dict):
@@ -257,14 +255,11 @@ class Session:
                 bring_up(entry, version)
         if isinstance(document, dict):
             document.pop("speed", None)
-        try:
-            session: Session = decode(cls, document)
-        except BadFileError as error:
-            raise BadFileError(f"{path}: {error}") from error
+        session: Session = decode_file(cls, document, path)
         return session
 
 
-def bring_up(entry: dict[str, Any], version: object) -> None:
+def bring_up(entry: dict[str, Any], version: int | None) -> None:
     """Give the case in a part of a result file of schema 1, a profile's too, the sample it did not name."""
     if version == 1 and isinstance(entry.get("case"), dict):
         entry["case"].setdefault("sample", None)

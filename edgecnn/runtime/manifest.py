@@ -21,7 +21,7 @@ from edgecnn.errors import BadFileError, UsageError
 from edgecnn.runtime.files import sha256, write_bytes
 from edgecnn.runtime.made_for import MadeFor
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
-from edgecnn.runtime.records import decode, parse_json, read_content, texts
+from edgecnn.runtime.records import decode_file, parse_json, read_content, schema_of, texts
 
 SCHEMA = 3
 MANIFEST = "manifest.json"
@@ -288,18 +288,13 @@ class Manifest:
         Raises BadFileError naming the file and the field.
         """
         document = parse_json(content, path)
-        version = document.get("schema") if isinstance(document, dict) else None
-        if type(version) is int and version > SCHEMA:
-            raise BadFileError(f"{path}: schema is {version}, newer than {SCHEMA}; install a newer edgecnn to read it")
+        version = schema_of(document, SCHEMA, path)
         for text in texts(document):  # they are shown on terminals
             if not text.replace("\n", " ").isprintable():
                 raise BadFileError(f"{path}: a text holds what cannot be printed: {text[:40]!r}")
-        if type(version) is int and version in (1, 2):
+        if version in (1, 2):
             document = _brought_up(document)
-        try:
-            manifest: Manifest = decode(cls, document)
-        except BadFileError as error:
-            raise BadFileError(f"{path}: {error}") from error
+        manifest: Manifest = decode_file(cls, document, path)
         return manifest
 
 

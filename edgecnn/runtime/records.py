@@ -69,6 +69,27 @@ def texts(document: Any) -> Iterator[str]:
             ahead += [*value, *value.values()]
 
 
+def schema_of(document: Any, newest: int, path: Path) -> int | None:
+    """The schema that the JSON value of ``path`` follows; None where it names none.
+
+    Raises BadFileError for one newer than the ``newest`` known.
+    """
+    version = document.get("schema") if isinstance(document, dict) else None
+    if type(version) is not int:
+        return None
+    if version > newest:
+        raise BadFileError(f"{path}: schema is {version}, newer than {newest}; install a newer edgecnn to read it")
+    return version
+
+
+def decode_file(kind: Any, document: Any, path: Path) -> Any:
+    """``decode`` of the JSON value of ``path``, which its errors name, too."""
+    try:
+        return decode(kind, document)
+    except BadFileError as error:
+        raise BadFileError(f"{path}: {error}") from error
+
+
 def decode(kind: Any, value: Any, where: str = "") -> Any:
     """``value`` from JSON as ``kind``: a dataclass, str, int, float, bool, X | Y, tuple[X, ...] or dict[str, X].
 

@@ -54,6 +54,30 @@ def test_a_target_gives_the_network_that_was_pruned_to_it(words: list[str], capf
     assert open_bundle(Path("lenet-digits-float32")).manifest.model.name == "lenet"
 
 
+def test_training_goes_on_from_them_and_what_it_gives_goes_by_their_target(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--model", "lenet", "--data", "digits", "--epochs", "1", "--out", "run"]
+    assert main([*words, "--weights", "digits:macs:0.5"]) == 0
+    header, network = checkpoint.load(tmp_path / "run" / "weights.safetensors")
+    assert (header.pruned_to, header.widths, network["fc1.weight"].shape) == ("macs:0.5", NARROW, (80, 400))
+    assert "--weights digits:macs:0.5" in header.command
+    # Its bundle does not lie where that of the whole network does, nor does that of what is trained on once more.
+    assert main([*words, "--weights", "run/weights.safetensors", "--out", "on"]) == 0
+    assert main([*EXPORT, "--weights", "on/weights.safetensors"]) == 0
+    assert Path("lenet-digits-macs0.5-float32").is_dir()
+    for weights, message in [
+        (
+            "digits:macs:0.7",
+            "no weights of 'lenet' pruned to macs:0.7 for data set 'digits' come with edgecnn (valid: ",
+        ),
+        ("digits:0.5", "target '0.5' says not how much (valid: macs:0.5, "),
+        ("digits:", "target '' says not how much (valid: macs:0.5, "),
+    ]:
+        capfd.readouterr()
+        assert refused(capfd, *words, "--weights", weights).startswith(message)
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
