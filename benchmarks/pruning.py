@@ -5,8 +5,8 @@ command line, as a user does, below ``--runs`` (what is there with the same teac
 interrupted runs go on), quantizes what is left by calibration, with weights of 8 bits and of 4, and scores the TFLite
 files on all CIFAR-10 test images.
 ``--epochs`` are those of the last of three steps; the others have a tenth of them each. What is left learns from the
-unpruned network or, with ``--teacher``, mostly from a better one whose weights ship. ``--record`` also puts the weights
-of ``SHIPPED`` among those that ship.
+unpruned network or, with ``--teacher``, mostly from better ones whose weights ship. ``--record`` also puts the weights
+of ``SHIPPED`` among those that ship. ``--go-on`` prunes nothing: it trains on what ships of these.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from benchmarks.committed import Results, Row
 from benchmarks.summary import RECORDED
 from edgecnn import checkpoint
 from edgecnn.errors import UsageError
+from edgecnn.export.source import find_weights
 from edgecnn.prune.iterate import PLAN
 from edgecnn.quantize.recipe import STATIC_W4A8, STATIC_W8A8
 from edgecnn.report.table import table
-from edgecnn.train import WEIGHTS
+from edgecnn.train import CHECKPOINT, WEIGHTS
+from edgecnn.train.distill import TOGETHER
 
 MODELS = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8")
 TARGETS = ("macs:0.7", "macs:0.5", "macs:0.3")
@@ -48,24 +50,48 @@ def run(model: str, target: str, how: Sequence[str], place: Path) -> Row:
     Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
     unpruned model's.
     """
-    before = _accuracy_before(model)  # before minutes of training
-    words = ["--model", model, "--data", "cifar10"]
+    _accuracy_before(model)  # before minutes of training
     asked = ["--target", target, "--out", str(place), *how, *FINER.get((model, target), ())]
     asked += ["--resume"] if (place / PLAN).exists() else []
-    document = _said(Path(f"{place}.json"), "prune", *words, *asked)
-    w8a8, w4a8 = (_quantized(place, recipe.name, words) for recipe in (STATIC_W8A8, STATIC_W4A8))
-    header, _ = checkpoint.load(place / WEIGHTS)
-    pruning, training = header.recipe["pruning"], document["training"]
+    document = _said(Path(f"{place}.json"), "prune", *_words(model), *asked)
+    pruning = checkpoint.load(place / WEIGHTS)[0].recipe["pruning"]
     return {
-        "model": model, "target": target, "teacher": header.teacher.get("model", ""),
-        "importance": pruning["importance"], "steps": pruning["steps"], "multiple": pruning["multiple"],
-        "epochs": training["epochs"], "images": w8a8["images"],
-        "shares": document["shares"], "met": document["met"],
-        "float32": document["unpruned"]["accuracy"], "pruned": document["pruned"]["accuracy"],
-        "static_w8a8_before": before, "static_w8a8": w8a8["accuracy"], "bytes": w8a8["bytes"],
+        "model": model, "target": target, "importance": pruning["importance"], "steps": pruning["steps"],
+        "multiple": pruning["multiple"], "shares": document["shares"], "met": document["met"],
+        "widths": document["widths"], "float32": document["unpruned"]["accuracy"], **_reached(model, place),
+    }  # fmt: skip
+
+
+def go_on(pruned: Row, how: Sequence[str], place: Path) -> Row:
+    """The row of a network that ``pruned`` tells of, when its shipped weights were trained on in the folder ``place``.
+
+    ``how`` are more options of 'edgecnn train'. Epochs and seconds are those before, too.
+    """
+    model, target = pruned["model"], pruned["target"]
+    _, header = find_weights(model, "cifar10", target)
+    kept = [f"--{name.replace('_', '-')}={header.recipe[name]}" for name in ("optimizer", "label_smoothing")]
+    asked = ["--weights", f"cifar10:{target}", "--out", str(place), *kept, *how]
+    asked += ["--resume"] if (place / CHECKPOINT).exists() else []
+    _said(Path(f"{place}.json"), "train", *_words(model), *asked)
+    reached = _reached(model, place)
+    return pruned | reached | {name: pruned[name] + reached[name] for name in ("epochs", "seconds")}
+
+
+def _words(model: str) -> list[str]:
+    return ["--model", model, "--data", "cifar10"]
+
+
+def _reached(model: str, place: Path) -> Row:
+    """What the weights in ``place`` and the files made of them are, and how they were made."""
+    w8a8, w4a8 = (_quantized(place, recipe.name, _words(model)) for recipe in (STATIC_W8A8, STATIC_W4A8))
+    header, _ = checkpoint.load(place / WEIGHTS)
+    teachers = header.teacher.get(TOGETHER, [header.teacher])
+    return {
+        "teacher": ", ".join(each.get("model", "") for each in teachers), "epochs": header.training["epochs"],
+        "images": w8a8["images"], "pruned": header.metrics["test_accuracy"],
+        "static_w8a8_before": _accuracy_before(model), "static_w8a8": w8a8["accuracy"], "bytes": w8a8["bytes"],
         "static_w4a8": w4a8["accuracy"], "static_w4a8_bytes": w4a8["bytes"],
-        "seconds": training["seconds"], "device": training["device"],
-        "widths": document["widths"], "command": header.command,
+        "seconds": header.training["seconds"], "device": header.training["device"], "command": header.command,
     }  # fmt: skip
 
 
@@ -134,18 +160,22 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--learning-rate", type=float, metavar="RATE", help="not the one that suits the optimizer")
     parser.add_argument("--precision", default="bfloat16", help="float32 is faster where the processor has no bfloat16")
     parser.add_argument("--eager", action="store_true", help="do not compile, which makes some processors slower")
-    parser.add_argument("--teacher", metavar="NAME", help="a model whose weights ship")
+    parser.add_argument("--teacher", nargs="+", metavar="NAME", default=[], help="models whose weights ship")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--go-on", action="store_true", help="train on the pruned weights that ship")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
-        teacher, rate = options.teacher, options.learning_rate
-        how = ["--epochs", str(options.epochs), "--precision", options.precision]
+        teachers, rate = options.teacher, options.learning_rate
+        how = ["--epochs", str(options.epochs), "--precision", options.precision, "--seed", str(options.seed)]
         how += [] if options.eager else ["--compile"]
-        how += [] if teacher is None else ["--teacher", teacher, *TAUGHT]
+        how += [word for each in teachers for word in ("--teacher", each)] + (list(TAUGHT) if teachers else [])
         how += [] if rate is None else ["--learning-rate", str(rate)]
-        kind = "-".join((teacher or "itself", str(options.epochs), *([] if rate is None else [str(rate)])))
+        parts = [*(teachers or ["itself"]), options.epochs, *([] if rate is None else [rate]), options.seed]
+        kind = "-".join(map(str, [*parts, *(["on"] if options.go_on else [])]))
+        known = {(row["model"], row["target"]): row for row in RESULTS.rows()}
         for model, target in itertools.product(options.model, options.target):
             place = options.runs / f"{model}-{target.replace(':', '')}-{kind}"
-            row = run(model, target, how, place)
+            row = go_on(known[model, target], how, place) if options.go_on else run(model, target, how, place)
             if options.record and (model, target) in SHIPPED:
                 ship(place, row[STATIC_W8A8.name])
             yield row
