@@ -10,8 +10,8 @@ import pytest
 
 PACKAGES = {
     "chromium": "chromium", "sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client",
-    "qemu-aarch64": "qemu-user", "gcc": "gcc libc6-dev", "apt-get": "apt", "shellcheck": "shellcheck",
-    "systemd-analyze": "systemd", "pg_ctl": "postgresql", "mariadbd": "mariadb-server",
+    "qemu-aarch64": "qemu-user", "gcc": "gcc libc6-dev", "g++": "g++ python3-dev", "apt-get": "apt",
+    "shellcheck": "shellcheck", "systemd-analyze": "systemd", "pg_ctl": "postgresql", "mariadbd": "mariadb-server",
     "mariadb-install-db": "mariadb-server",
 }  # fmt: skip
 

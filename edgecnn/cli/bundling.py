@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from edgecnn.runtime.made_for import MadeFor
 
 formats_option = click.option(
-    "--format", "formats", default="tflite,torchscript,onnx", show_default=True, help="With commas."
+    "--format",
+    "formats",
+    default="tflite,torchscript,onnx",
+    show_default=True,
+    help="With commas. Only static_w8a8 also has quantized TorchScript and ONNX files.",
 )
 passes_option = click.option(
     "--passes", metavar="NAMES", help="Rewrites of the TFLite graph, with commas, or 'none'. Default: fastest on x86."

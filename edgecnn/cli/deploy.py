@@ -37,8 +37,9 @@ def command(
 ) -> None:
     """Put a bundle on a board, below ~/.local/share/edgecnn there.
 
-    Files are verified there by their SHA-256; then the bundle must answer for its sample as it does here, integers bit
-    for bit, and only then a link is moved to it. What ran before is kept for --rollback. If any step fails, it runs on.
+    Files are verified there by their SHA-256; then the bundle must answer for its sample as it does here, bit for bit
+    in static_w8a8, and only then a link is moved to it. What ran before is kept for --rollback. If any step fails, it
+    runs on.
 
     With --service it is then copied to /opt/edgecnn-NAME, and `edgecnn serve` answers for it, started by systemd in a
     sandbox. A version that does not get ready gives way to the one before.

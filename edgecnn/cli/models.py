@@ -33,6 +33,7 @@ def command(as_json: bool) -> None:
 def describe(name: str) -> dict[str, Any]:
     """The JSON entry of a model; accuracies are shares 0 to 1 of the test images.
 
+    ``training`` is that of the command, ``in_all`` adds those of the weights that it began with.
     A registered model that cannot be built gets null for its size, and a line on standard error that says why.
     """
     from edgecnn.checkpoint import all_shipped
@@ -57,10 +58,18 @@ def describe(name: str) -> dict[str, Any]:
             "created": header.created,
             "command": header.command,
             "training": header.training,
+            "in_all": _in_all(header),
             "file": str(path),
             "bytes": path.stat().st_size,
         })  # fmt: skip
     return entry
+
+
+def _in_all(header: Header) -> dict[str, float | None]:
+    """Epochs and seconds from fresh weights on; None where a training on the way did not say."""
+    stages = [header.training, *(start.get("training", {}) for start in header.starts())]
+    known = {name: [stage.get(name) for stage in stages] for name in ("epochs", "seconds")}
+    return {name: None if None in values else round(sum(values), 1) for name, values in known.items()}
 
 
 def _pruned(path: Path, header: Header) -> dict[str, Any] | None:
@@ -105,7 +114,7 @@ def text(entries: list[dict[str, Any]]) -> str:
     for entry in entries:
         shown = [entry["name"], _count(entry["parameters"]), _count(entry["macs"])]
         for weights in entry["weights"]:
-            training = weights["training"]
+            training = weights["in_all"]
             if (pruned := weights["pruned"]) is not None:
                 shown = [f"  pruned to {pruned['target']}", _count(pruned["parameters"]), _count(pruned["macs"])]
             rows.append([

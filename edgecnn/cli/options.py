@@ -98,8 +98,9 @@ model_option = click.option(
     "--model",
     metavar="NAME",
     required=True,
-    help="A name that 'edgecnn models' lists; torchvision:NAME or timm:NAME; or a function of yours that makes the "
-    "model, as path/to/file.py:FUNCTION or package.module:FUNCTION, which runs that code.",
+    help="A name that 'edgecnn models' lists, or 'teacher'; a network in a line, as design:c16-r24s2n2-b48e2n2; "
+    "torchvision:NAME or timm:NAME; or a function of yours that makes the model, as path/to/file.py:FUNCTION or "
+    "package.module:FUNCTION, which runs that code.",
 )
 
 
@@ -145,7 +146,7 @@ mean_option = click.option(
     help="The model wants (pixel / 255 - mean) / std; one value, or one for each channel. Default: what the weights "
     "record, what torchvision or timm say, or edgecnn's own.",
 )
-std_option = click.option("--std", metavar="VALUES", callback=_values, help="With --mean.")
+std_option = click.option("--std", metavar="VALUES", callback=_values, help="As --mean, with which it is given.")
 
 data_option = click.option(
     "--data",
@@ -165,6 +166,33 @@ teacher_option = click.option(
     help="A network to learn from: a model whose weights ship for the data set, or a file of weights. Several may be "
     "given: what counts then is the mean of their logits.",
 )
+
+VIEWS = (
+    "How many augmented copies of the training images the teacher is asked about, once, keeping its answers; 0 asks it "
+    "for every batch."
+)
+
+
+def _compiler(context: click.Context, parameter: click.Parameter, value: bool | None) -> bool | None:
+    if value:
+        import shutil
+        import sysconfig
+
+        compiler, headers = os.environ.get("CXX", "g++"), Path(sysconfig.get_path("include"), "Python.h")
+        if shutil.which(compiler) is None or not headers.exists():
+            missing = f"'{compiler}'" if shutil.which(compiler) is None else str(headers)
+            raise click.BadParameter(
+                f"it needs a C++ compiler and Python's headers, and {missing} is not there; leave it out, or install "
+                "them (Debian: apt-get install g++ python3-dev)"
+            )
+    return value
+
+
+def compile_option(of: str = "", default: bool | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """``--compile``, for a verb that gets ``compiled: bool | None``; ``of`` is what its help begins with."""
+    text = f"{of}Compile the model first, which pays in long runs on most CPUs; needs a C++ compiler."
+    return click.option("--compile", "compiled", is_flag=True, default=default, callback=_compiler, help=text)
+
 
 broken_option = click.option(
     "--on-broken",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli.options import force_option, json_option, print_json, teacher_option
+from edgecnn.cli.options import VIEWS, compile_option, force_option, json_option, print_json, teacher_option
 from edgecnn.cli.progress import Progress
 from edgecnn.cli.sources import SourceWords, source_options
 from edgecnn.cli.train import check_apart, recorded_command
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     "--distillation", type=float,
     help="Share of the loss that is the teacher's or, without one, the unpruned network's. Default: 0.5.",
 )  # fmt: skip
-@click.option("--views", type=click.IntRange(0), help="Copies of the images to keep the teacher's answers to.")
+@click.option("--views", type=click.IntRange(0), help=VIEWS)
 @click.option("--validation", type=float, help="Fraction held out, as in training these weights; test is not used.")
 @click.option("--seed", type=int, help="Default: 0.")
 @click.option("--precision", help="float32 or bfloat16. Default: float32.")
-@click.option("--compile", "compiled", is_flag=True, default=None, help="Much faster in long runs.")
+@compile_option()
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATA-TARGET.")
 @click.option("--resume", is_flag=True, help="Go on from the last epoch in the run folder.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecnn.cli.options import compile_option
 from edgecnn.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _OPTIONS = (
         help="Of --qat: 'following' the batches, frozen half way; 'learned' like weights (LSQ). Default: following.",
     ),
     click.option("--precision", help="Of --qat: float32 or bfloat16. Default: float32."),
-    click.option("--compile", "compiled", is_flag=True, default=None, help="Of --qat: much faster in long runs."),
+    compile_option("Of --qat. "),
     click.option("--device", help="Of --qat: auto, cpu or cuda. Default: auto."),
     click.option("--run", type=click.Path(path_type=Path), help="Folder of --qat. Default: runs/MODEL-DATA...-qat."),
     click.option("--resume", is_flag=True, default=None, help="Go on from the checkpoint in the folder of --qat."),

@@ -21,7 +21,7 @@ from edgecnn.cli.qat import SETTINGS, qat_options, way_to_trained
 from edgecnn.cli.sources import SourceWords, source_options
 from edgecnn.cli.train import recorded_command
 from edgecnn.errors import UsageError
-from edgecnn.quantize.recipe import CALIBRATION_IMAGES
+from edgecnn.quantize.recipe import CALIBRATION_IMAGES, QUANTIZED
 
 SYNTHETIC = "synthetic"  # as runtime.manifest has it, whose imports would slow --help down
 
@@ -48,10 +48,16 @@ class Calibration(click.ParamType):
 
 @click.command(name="quantize")
 @source_options
-@click.option("--recipe", default="static_w8a8", show_default=True, help="static_w8a8, static_w4a8, static_w8a16 ...")
+@click.option(
+    "--recipe", default="static_w8a8", show_default=True, help=f"{', '.join(each.name for each in QUANTIZED)}."
+)
 @formats_option
 @passes_option
-@click.option("--engine", metavar="NAME", help="Quantized engine of TorchScript. Default: qnnpack.")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    help="Quantized engine of TorchScript: one that this torch has, as x86 or fbgemm. Default: qnnpack.",
+)
 @click.option(
     "--calibration",
     metavar="N|synthetic",

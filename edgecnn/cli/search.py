@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli.options import broken_option, data_option, force_option, image_option, json_option, print_json
+from edgecnn.cli.options import (
+    broken_option,
+    compile_option,
+    data_option,
+    force_option,
+    image_option,
+    json_option,
+    print_json,
+)
 from edgecnn.cli.progress import Progress
 from edgecnn.cli.search_text import Monitor, document, searched, state
 from edgecnn.cli.search_worker import FORMS, TIMING, Job, check_reach, check_target, run, timer
@@ -48,16 +56,17 @@ POLL = 0.5  # seconds between two looks at what workers did
     "--validation", type=float, default=0.1, show_default=True, help="Share of the training images that judge."
 )
 @click.option("--target", default="local", show_default=True, help=f"Where latency is from: {FORMS}.")
-@click.option("--max-bytes", type=float, help="What costs more is not trained.")
-@click.option("--max-macs", type=float, help="The same.")
-@click.option("--max-latency", type=float, help="The same, as a share of resnet8's on the target.")
+@click.option("--max-bytes", type=float, help="Of the static_w8a8 file; designs above it are not trained.")
+@click.option("--max-macs", type=float, help="Multiply-accumulates; designs above it are not trained.")
+@click.option("--max-latency", type=float, help="Share of resnet8's on the target; slower designs are not trained.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
 @click.option(
-    "--storage", help="A journal's path, or postgresql://, mysql:// or sqlite:// without a password, to be shared with "
-    "searches on other machines. A search that is there is joined, also with --force. Default: journal.log in --out.",
+    "--storage", help="A journal's path, or postgresql://, mysql:// or sqlite:// without a password (that is in "
+    "EDGECNN_STORAGE_PASSWORD), to be shared with searches on other machines. A search that is there is joined, also "
+    "with --force. Default: journal.log in --out.",
 )  # fmt: skip
 @click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile each design first: pays in long trials.")
+@compile_option(default=False)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of journal and page. Default: runs/search-DATA.")

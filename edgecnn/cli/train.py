@@ -13,7 +13,9 @@ import click
 from click.core import ParameterSource
 
 from edgecnn.cli.options import (
+    VIEWS,
     broken_option,
+    compile_option,
     data_option,
     first_process,
     force_option,
@@ -62,7 +64,7 @@ DISTILLATION = 0.5
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Copies of the images to keep the teacher's answers to.",
+    help=VIEWS,
 )
 @click.option("--average", type=float, default=0.998, show_default=True, help="Decay of the averaged weights.")
 @click.option("--dropout", type=float, help="Probability in dropout layers. Default: as the model is made.")
@@ -70,7 +72,7 @@ DISTILLATION = 0.5
 @click.option("--flip/--no-flip", default=None, help="Random mirroring. Default: as the data set allows.")
 @click.option("--cutout", type=click.IntRange(0), default=0, show_default=True, help="Side of the hidden square.")
 @click.option("--precision", default=AUTO, show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the model first: faster or slower, as the CPU is.")
+@compile_option(default=False)
 @click.option("--validation", type=float, default=0.0, show_default=True, help="Fraction held out; test is not used.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")

@@ -92,8 +92,16 @@ def test_shipped_weights_are_listed_below_their_model(folder: Path, capfd: pytes
     assert lenet["weights"][1] == {
         "dataset": "digits", "pruned": None, "accuracy": 0.9512, "accuracy_images": 450, "static_w8a8_accuracy": None,
         "qat": None, "created": HEADER.created, "command": HEADER.command, "training": HEADER.training,
-        "file": str(path), "bytes": path.stat().st_size,
+        "in_all": {"epochs": 15, "seconds": 5.9}, "file": str(path), "bytes": path.stat().st_size,
     }  # fmt: skip
+
+
+def test_time_and_epochs_are_those_of_all_that_came_before(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    second = replace(HEADER, start=HEADER.origin, training={"epochs": 20, "seconds": 60.0})
+    ship(folder, replace(second, start=second.origin, training={"epochs": 1, "seconds": 40.0}))
+    assert lines(capfd)[0][-5:] == ["450", "36", "106", "s", "2026-01-02"]
+    ship(folder, replace(second, start=replace(HEADER, training={}).origin))  # nobody knows how long that took
+    assert lines(capfd)[0][-4:] == ["450", "-", "-", "2026-01-02"]
 
 
 def test_pruned_weights_have_a_line_with_their_own_size(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,18 @@ def test_each_optimizer_has_a_rate_and_a_decay_of_its_own(
     assert (recipe["optimizer"], recipe["learning_rate"], recipe["weight_decay"]) == expected
 
 
+@pytest.mark.parametrize("verb", ["train", "prune --target macs:0.5", "quantize --qat"])
+def test_without_a_compiler_nothing_is_compiled(
+    verb: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.chdir(tmp_path)
+    assert main([*verb.split(), "--model", "lenet", "--data", "digits", "--compile"]) == 2
+    line = capfd.readouterr().err
+    assert "needs a C++ compiler and Python's headers, and 'no-such-compiler' is not there; leave it out, or" in line
+    assert line.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
 def test_auto_says_which_data_it_took_and_records_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 import edgecnn
 from edgecnn.models.strided import right_gradients
+from tests.tools import tool
 
 # What a network's shortcuts learn in some steps: the gradients of their weights, against those in float64.
 CHILD = """
@@ -41,6 +42,8 @@ with right_gradients(net):
 @pytest.mark.parametrize("channels", [4, 12])
 @pytest.mark.parametrize("how", ["eager", "compiled"])
 def test_gradients_are_right(channels: int, how: str) -> None:
+    if how == "compiled":
+        tool("g++")
     run = subprocess.run(
         [sys.executable, "-c", CHILD, str(channels), how],
         cwd=Path(edgecnn.__file__).parent.parent, env=os.environ | {"OMP_NUM_THREADS": "1"},
