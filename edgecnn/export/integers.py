@@ -59,7 +59,8 @@ def _difference(module: QuantizedConv2d | QuantizedLinear, layer: Layer) -> str:
         steps = steps.transpose(_LAYOUTS[layer.operation])
     if steps.size != layer.weight.size or np.abs(steps.reshape(layer.weight.shape) - layer.weight).max() > MAX_ROUNDING:
         return "weights"
-    if not np.allclose(layer.weight_scale, scales.numpy(), rtol=MAX_SCALE_ERROR, atol=0):
+    same_shape = layer.weight_scale.shape == scales.shape
+    if not (same_shape and np.allclose(layer.weight_scale, scales.numpy(), rtol=MAX_SCALE_ERROR, atol=0)):
         return "scales of the weights"
     bias = np.zeros(len(scales)) if module.bias is None else module.bias.detach().numpy().astype(np.float64)
     wanted = bias / (layer.input_scale * layer.weight_scale)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import fx, nn
 
 from edgecnn.errors import CheckFailedError
 from edgecnn.models import ModelArguments
 from edgecnn.models.normalization import normalization_of
-from edgecnn.quantize.graph import example, finish, module_of, source_of
+from edgecnn.quantize.graph import add_module, computes_same, finish, module_of, on_noise, source_of
 from edgecnn.quantize.lower import lower
 from edgecnn.quantize.normalize import fold_normalization
 from edgecnn.quantize.simplify import fold_batchnorm, simplify
 from edgecnn.quantize.trace import trace
-
-TOLERANCE = 1e-3  # of the largest logit; float rounding of a deep model stays well below
 
 
 def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphModule:
@@ -54,8 +51,7 @@ def _unshare(graph_module: fx.GraphModule) -> None:
         if module is None:
             continue
         if node.target in called:
-            node.target = f"{node.name}_again"
-            graph_module.add_submodule(node.target, copy.deepcopy(module))
+            node.target = add_module(graph_module, f"{node.name}_again", copy.deepcopy(module))
         called.add(node.target)
     seen: set[nn.Parameter] = set()
     for module in graph_module.modules():
@@ -84,16 +80,13 @@ def _writes(graph_module: fx.GraphModule, node: fx.Node) -> bool:
 
 def _check(model: nn.Module, graph_module: fx.GraphModule, arguments: ModelArguments) -> None:
     """Compare the two on noise: a tracer writes down what the code did once, and code may do something else again."""
-    noise = torch.empty_like(example(arguments, 3)).uniform_(-2, 2, generator=torch.Generator().manual_seed(0))
     was_training = model.training
-    with torch.no_grad():
-        expected, found = model.eval()(noise.clone()), graph_module(noise)  # a model may write into its input
+    expected, found = on_noise(model.eval(), arguments), on_noise(graph_module, arguments)
     model.train(was_training)
-    largest = max(1.0, float(expected.abs().max()))
-    difference = float((found - expected).abs().max())
-    if torch.isfinite(expected).all() and not difference <= TOLERANCE * largest:
+    if not computes_same(expected, found):
         raise CheckFailedError(
-            f"the graph traced from the model gives other logits than the model (by {difference:.2g} of "
-            f"{largest:.2g}); its forward may depend on the images or on chance, or write into a tensor that is used "
-            "again, in a way that no graph can hold"
+            f"the graph traced from the model gives other logits than the model (by "
+            f"{float((found - expected).abs().max()):.2g} of {float(expected.abs().max()):.2g}); its forward may "
+            "depend on the images or on chance, or write into a tensor that is used again, in a way that no graph can "
+            "hold"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,12 +12,26 @@ from torch.nn import functional as F
 
 from edgecnn.models import ModelArguments
 
+TOLERANCE = 1e-3  # of the largest logit; float rounding of a deep model stays well below
 _RELUS = (nn.ReLU, nn.ReLU6)
 
 
 def example(arguments: ModelArguments, count: int = 1) -> Tensor:
     """Input zeros float32 [count, channels, height, width]."""
     return torch.zeros(count, arguments.in_channels, *arguments.image_size)
+
+
+def on_noise(network: Callable[[Tensor], Tensor], arguments: ModelArguments) -> Tensor:
+    """What ``network`` gives for three images of noise, which are always the same."""
+    noise = torch.empty_like(example(arguments, 3)).uniform_(-2, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return network(noise)
+
+
+def computes_same(expected: Tensor, found: Tensor) -> bool:
+    """True where two results are the same up to float rounding, or the first holds what is no finite number."""
+    allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
+    return not bool(torch.isfinite(expected).all()) or float((found - expected).abs().max()) <= allowed
 
 
 def finish(graph_module: fx.GraphModule) -> fx.GraphModule:

@@ -94,8 +94,8 @@ def insert_quantizers(
         owner = _quantizer_for(graph_module, node, quantizer_of)
         name = owner
         if isinstance(module_of(graph_module, node), nn.AvgPool2d) and node not in floats:
-            name = f"{PREFIX}{node.name}"
-            graph_module.add_submodule(name, AverageQuantizer(_activation(graph_module, owner)))
+            average = AverageQuantizer(_activation(graph_module, owner))
+            name = add_module(graph_module, f"{PREFIX}{node.name}", average)
         quantized = _called_after(graph_module, node, name, list(node.users))
         quantizer_of[quantized] = owner
         leaving = [user for user in users if user in floating]
@@ -110,8 +110,9 @@ def insert_quantizers(
 def _choose_weight_bits(graph_module: fx.GraphModule, recipe: Recipe) -> None:
     """Weights of fewer than 8 bits are for the layers that hold most of them and lose least by it.
 
-    The first and the last layer and depthwise convolutions keep 8: together they are a hundredth of the bytes and
-    most of the loss (``benchmarks/low_bits.py`` measures it), and only at 8 bits does LiteRT's delegate take them.
+    The first and the last layer and depthwise convolutions keep 8: together they are a hundredth of the bytes of the
+    models that ship and most of the loss (``benchmarks/low_bits.py`` measures it), and only at 8 bits does LiteRT's
+    delegate take them. So do other grouped convolutions.
     """
     modules = (module_of(graph_module, node) for node in graph_module.graph.nodes)
     layers = [module for module in modules if isinstance(module, QuantizedConv2d | QuantizedLinear)]
@@ -121,7 +122,7 @@ def _choose_weight_bits(graph_module: fx.GraphModule, recipe: Recipe) -> None:
 
 
 def _joins_channels(layer: QuantizedConv2d) -> bool:
-    """False for one that is depthwise, be it on a single channel, or only hands an image on."""
+    """False for one that is grouped, as depthwise ones are, be it on a single channel, or only hands an image on."""
     return layer.groups == 1 and max(layer.in_channels, layer.out_channels) > 1 and not hasattr(layer, "keeps_grid")
 
 
@@ -178,9 +179,7 @@ def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, quantizer_of: di
     if inherited is not None and moves:
         return inherited
     fixed = INPUT_AFFINE if node.op == "placeholder" else FIXED.get(type(module))
-    name = f"{PREFIX}{node.name}"
-    graph_module.add_submodule(name, ActivationQuantizer(fixed))
-    return name
+    return add_module(graph_module, f"{PREFIX}{node.name}", ActivationQuantizer(fixed))
 
 
 def _join_concatenated(graph_module: fx.GraphModule, quantizer_of: dict[fx.Node, str]) -> None:

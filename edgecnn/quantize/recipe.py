@@ -1,7 +1,7 @@
 """Quantization recipes, named by one grammar: ``METHOD_wBITS[aBITS]`` or ``floatBITS``.
 
     static_w8a8   weights and activations int8, ranges found by calibration
-    static_w4a8   the same with weights of 4 bits, -7 to 7; the first, the last and depthwise layers' have 8
+    static_w4a8   the same with weights of 4 bits, -7 to 7; the first, the last and grouped layers' have 8
     static_w8a16  weights int8, activations int16, ranges found by calibration
     dynamic_w8    weights int8, activations float outside and int8 inside each layer, ranges found at run time
     weight_w8     weights int8 on disk, computed in float

@@ -128,3 +128,25 @@ def test_a_badly_scaled_net_quantizes_as_well_as_the_one_it_was_made_of():
     plain = noise(source.model)
     assert noise(bad) > 30 * plain
     assert noise(bad, passes.EQUALIZE) < 3 * plain
+
+
+class Width(nn.Module):
+    """A linear layer that takes the columns of an image, whose channels another layer takes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        torch.manual_seed(8)
+        self.first, self.across = nn.Conv2d(3, channels, 3, padding=1), nn.Linear(32, 32)
+        self.last = nn.Linear(channels, 4)
+
+    def forward(self, x):
+        return self.last(self.across(self.first(x).relu()).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("channels", [32, 6])
+def test_columns_of_an_image_are_no_channels(channels):
+    module = Width(channels).eval()
+    x = nets.inputs(3, 3, 32, 32)
+    found = passes.apply(fold(module, ARGUMENTS), [passes.EQUALIZE], ARGUMENTS)
+    nets.assert_close(found(x), module(x))
+    assert pairs(found) == []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgecnn.errors import UnknownNameError
+from edgecnn.errors import CheckFailedError, UnknownNameError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes
 from edgecnn.quantize.fold import fold
@@ -291,3 +291,14 @@ def test_pair_columns_with_two_users_of_the_convolution():
             return self.relu(y) + y
 
     assert count(rewritten(Net().eval(), ["pair_columns"], (3, 6, 8)), GroupColumns) == 1
+
+
+def test_a_rewrite_that_changes_what_is_computed_is_refused(monkeypatch):
+    def halve(graph_module):
+        for part in graph_module.modules():
+            if isinstance(part, nn.Linear):
+                part.weight.data[0] /= 2
+
+    monkeypatch.setitem(passes._KNOWN, "flatten_order", halve)
+    with pytest.raises(CheckFailedError, match="the rewrite 'flatten_order' changes what the model computes"):
+        passes.apply(fold(nets.untrained("lenet")), ["flatten_order"], ModelArguments())

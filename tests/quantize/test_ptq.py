@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgecnn.errors import BadFileError
+from edgecnn.errors import BadFileError, CheckFailedError
 from edgecnn.evaluate import predictor
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes, ptq
@@ -93,3 +93,38 @@ def test_weights_that_are_no_numbers_are_named():
     broken.state_dict()["conv2.weight"][0, 0, 0, 0] = float("nan")
     with pytest.raises(BadFileError, match="the output of 'conv2' is not finite"):
         ptq.calibrate(broken, source.arguments, [nets.images()], ())
+
+
+class Named(nn.Module):
+    """Layers under the names that what is put between them would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.first, self.quantizer_first, self.first_pair = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 1), nn.ReLU()
+        self.flatten_channels_last = nn.Linear(8 * 64, 4)
+        self.flatten = nn.Flatten()
+
+    def forward(self, x):
+        return self.flatten_channels_last(self.flatten(self.quantizer_first(self.first_pair(self.first(x)))))
+
+
+def test_what_is_put_between_layers_takes_no_layers_name():
+    net, pictures = Named().eval(), nets.images(64, (8, 8, 3))
+    graph_module = ptq.calibrate(net, ModelArguments(4, 3, (8, 8)), [pictures], passes.PASSES)
+    simulated, expected = (torch.from_numpy(predictor(each)(pictures)) for each in (graph_module, net))
+    nets.assert_close(simulated, expected, 0.05)
+
+
+def test_a_model_of_which_int8_leaves_nothing_is_refused():
+    torch.manual_seed(7)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 10)).eval()
+    with torch.no_grad():
+        for part in (net[0].weight, net[0].bias):
+            part *= 1e-12
+        net[3].weight *= 1e12
+    arguments, pictures = ModelArguments(10, 3, (8, 8)), [nets.images(64, (8, 8, 3))]
+    with pytest.raises(
+        CheckFailedError, match="the same logits for all of 64 images: weights or values of some la"
+    ):
+        ptq.calibrate(net, arguments, pictures, ())

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 
 from torch import fx
 
-from edgecnn.errors import UnknownNameError
+from edgecnn.errors import CheckFailedError, UnknownNameError
 from edgecnn.models import ModelArguments
-from edgecnn.quantize.graph import finish, propagate_shapes
+from edgecnn.quantize.graph import computes_same, finish, on_noise, propagate_shapes
 from edgecnn.quantize.passes.columns import pair_columns, quad_columns
 from edgecnn.quantize.passes.equalize import equalize
 from edgecnn.quantize.passes.flatten import flatten_order
@@ -61,13 +61,17 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
 def apply(graph_module: fx.GraphModule, names: Iterable[str], arguments: ModelArguments) -> fx.GraphModule:
     """Run the passes called ``names`` over a folded graph, in place, in an order of their own.
 
-    Raises UnknownNameError for a name that is no pass.
+    Raises UnknownNameError for a name that is no pass, CheckFailedError for one that changed what the graph computes:
+    the files made of it are held against this graph, so that nothing later would see it.
     """
     chosen = check_names(names)
+    before = on_noise(graph_module, arguments)
     for name, rewrite in _KNOWN.items():
         if name in chosen:
             propagate_shapes(graph_module, arguments)
             rewrite(graph_module)
             finish(graph_module)
+            if not computes_same(before, on_noise(graph_module, arguments)):
+                raise CheckFailedError(f"the rewrite '{name}' changes what the model computes; leave it out (--passes)")
     propagate_shapes(graph_module, arguments)
     return graph_module

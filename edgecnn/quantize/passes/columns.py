@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
-from edgecnn.quantize.graph import is_relu, module_of, shape_of
+from edgecnn.quantize.graph import add_module, is_relu, module_of, shape_of
 
 FEW_CHANNELS = 4
 FEW_FILTERS = 8  # two pixels' worth of output channels fill one vector of 16
@@ -69,14 +69,14 @@ def _group_columns(graph_module: fx.GraphModule, count: int, word: str) -> None:
                 found.append((node, grouped))
     for node, grouped in found:
         graph_module.set_submodule(str(node.target), grouped)
-        graph_module.add_submodule(f"{node.name}_{word}", GroupColumns(count))
-        graph_module.add_submodule(f"{node.name}_un{word}", UngroupColumns(count))
+        group = add_module(graph_module, f"{node.name}_{word}", GroupColumns(count))
+        ungroup = add_module(graph_module, f"{node.name}_un{word}", UngroupColumns(count))
         with graph_module.graph.inserting_before(node):
-            groups = graph_module.graph.call_module(f"{node.name}_{word}", (node.args[0],))
+            groups = graph_module.graph.call_module(group, (node.args[0],))
         node.args = (groups,)
         last = _activation_after(graph_module, node)
         with graph_module.graph.inserting_after(last):
-            pixels = graph_module.graph.call_module(f"{node.name}_un{word}", (last,))
+            pixels = graph_module.graph.call_module(ungroup, (last,))
         for user in [user for user in last.users if user is not pixels]:
             user.replace_input_with(last, pixels)
 

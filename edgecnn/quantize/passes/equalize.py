@@ -56,16 +56,28 @@ def _pair(graph_module: fx.GraphModule, node: fx.Node) -> Pair | None:
     first = module_of(graph_module, node)
     if not isinstance(first, nn.Conv2d | nn.Linear) or hasattr(first, "keeps_grid"):
         return None  # what it gives lies on the image's grid, which is fixed
+    flattened = False
     while len(node.users) == 1:
         node = next(iter(node.users))
         second = module_of(graph_module, node)
         if isinstance(second, nn.Conv2d | nn.Linear):
-            grouped = isinstance(second, nn.Conv2d) and 1 < second.groups != second.in_channels
-            return None if grouped else (first, second)
-        plain = isinstance(second, (nn.ReLU, *_THROUGH)) or node.target in (F.relu, torch.relu)
-        if not (plain or is_flatten(graph_module, node)):
+            return (first, second) if _takes_channels(first, second, flattened) else None
+        flattens = is_flatten(graph_module, node)
+        flattened = flattened or flattens
+        image = isinstance(first, nn.Conv2d) and (flattens or isinstance(second, _THROUGH))
+        if not (image or isinstance(second, nn.ReLU) or node.target in (F.relu, torch.relu)):
             return None
     return None
+
+
+def _takes_channels(first: Layer, second: Layer, flattened: bool) -> bool:
+    """Whether what are channels to the one are channels, each for itself or all together, to the other.
+
+    A linear layer on an image that was not flattened takes its columns, one behind it gives them.
+    """
+    if isinstance(second, nn.Linear):
+        return flattened == isinstance(first, nn.Conv2d)
+    return isinstance(first, nn.Conv2d) and not flattened and second.groups in (1, second.in_channels)
 
 
 def _balance(first: Layer, second: Layer) -> float:

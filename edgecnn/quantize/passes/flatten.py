@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
-from edgecnn.quantize.graph import module_of, shape_of
+from edgecnn.quantize.graph import add_module, module_of, shape_of
 
 
 class FlattenChannelsLast(nn.Module):
@@ -29,8 +29,7 @@ def flatten_order(graph_module: fx.GraphModule) -> None:
         if height * width > 1:
             columns = linear.weight.detach().view(-1, channels, height, width).permute(0, 2, 3, 1)
             linear.weight = nn.Parameter(columns.reshape(linear.out_features, -1).contiguous())
-        name = f"{node.name}_channels_last"
-        graph_module.add_submodule(name, FlattenChannelsLast())
+        name = add_module(graph_module, f"{node.name}_channels_last", FlattenChannelsLast())
         with graph_module.graph.inserting_before(node):
             flattened = graph_module.graph.call_module(name, (source,))
         node.replace_all_uses_with(flattened)
