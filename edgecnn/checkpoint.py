@@ -171,7 +171,7 @@ def load(path: Path) -> tuple[Header, dict[str, Tensor]]:
         raise BadFileError(f"cannot read weights {path}: {error.strerror}; give a {SUFFIX} file") from error
     try:
         tensors = tensors_from_bytes(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # a KeyError for a type of numbers that torch has not
         raise BadFileError(
             f"{path} is not a whole safetensors file ({error}); give one written by 'edgecnn train'"
         ) from error

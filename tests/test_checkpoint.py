@@ -110,6 +110,13 @@ def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+def test_numbers_of_a_type_that_torch_has_not(tmp_path: Path) -> None:
+    header = b'{"a":{"dtype":"F8_E8M0","shape":[1],"data_offsets":[0,1]}}'
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
+    assert "is not a whole safetensors file" in refused(path)
+
+
 def test_tensors_that_edgecnn_did_not_write(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}))

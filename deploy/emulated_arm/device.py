@@ -120,8 +120,9 @@ def operations(file: str) -> Request:
     """Instructions of a call of no operation, of the first, of the first two, and so on; names and output tensors."""
     from edgecnn.runtime.slices import empty, prefixes
     from edgecnn.runtime.tflite_file import read
+    from edgecnn.runtime.tflite_verifier import read_verified
 
-    content, counter = Path(file).read_bytes(), Counter.here()
+    content, counter = read_verified(Path(file)), Counter.here()
     parsed = read(content)
     pieces = list(prefixes(content))
     made = [parsed.tensors[operation.outputs[0]] for operation, _ in pieces]

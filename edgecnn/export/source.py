@@ -92,11 +92,7 @@ class Source:
     @property
     def qat(self) -> Qat | None:
         """How the trained weights came to be, as the manifest says it."""
-        if self.trained is None:
-            return None
-        header = self.trained.header
-        how = {name: header.recipe[name] for name in ("epochs", "learning_rate", "batch_size", "seed")}
-        return Qat(**how, float_weights=header.quantization["float_weights"])
+        return None if self.trained is None else self.trained.how
 
     @property
     def _calibration_split(self) -> Subset:

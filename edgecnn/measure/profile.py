@@ -22,6 +22,7 @@ from edgecnn.measure.slicing import ALONE, EMPTY, PREFIX, WHOLE
 from edgecnn.measure.trust import judge, judge_runs
 from edgecnn.runtime.records import decode
 from edgecnn.runtime.tflite_file import read
+from edgecnn.runtime.tflite_verifier import read_verified
 
 HERE = Surroundings()
 
@@ -47,14 +48,14 @@ def profile(
 ) -> Profile:
     """Profile a .tflite file in ``runs`` processes; ``say`` hears of each.
 
-    An operation that cannot be run alone keeps the reason, and the rest goes on. Raises BadFileError for a damaged
-    file, UsageError for another format and for CPUs, threads or a batch that cannot be had, CheckFailedError when the
-    file or a model of its first operations cannot be run.
+    An operation that cannot be run alone keeps the reason, and the rest goes on. Raises BadFileError for a file that
+    the verifier refuses, UsageError for another format and for CPUs, threads or a batch that cannot be had,
+    CheckFailedError when the file or a model of its first operations cannot be run.
     """
     if Path(case.file).suffix != ".tflite":
         raise UsageError(f"{case.file} is no .tflite file, and only those can be cut into their operations")
     check([case], Settings(runs, pin=pin))
-    file = read(Path(case.file).read_bytes())
+    file = read(read_verified(Path(case.file)))
     if case.batch > 1 and not file.tensors[file.inputs[0]].dynamic:
         raise UsageError(f"{case.file} takes one image at a time, so --batch must be 1, not {case.batch}")
     count = len(file.operations)

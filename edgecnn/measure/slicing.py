@@ -15,6 +15,7 @@ from edgecnn.runtime.internals import delegated
 from edgecnn.runtime.litert import engine_in_force, open_content
 from edgecnn.runtime.slices import alone, empty, prefix
 from edgecnn.runtime.tflite_file import read
+from edgecnn.runtime.tflite_verifier import read_verified
 
 WHOLE, EMPTY, PREFIX, ALONE = "whole", "empty", "prefix", "alone"
 WARM_UP = 0.005  # seconds, for each slice
@@ -23,14 +24,11 @@ FEWEST_CALLS = 5
 
 
 class Slices:
-    """A .tflite file and the models cut out of it. Raises BadFileError for a file that is damaged or missing."""
+    """A .tflite file and the models cut out of it. Raises BadFileError for one that the verifier refuses."""
 
     def __init__(self, path: Path, threads: int) -> None:
         self._threads = threads
-        try:
-            self._file = read(path.read_bytes())
-        except OSError as error:
-            raise BadFileError(f"cannot read {path}: {error.strerror or error}") from error
+        self._file = read(read_verified(path))
 
     def facts(self) -> dict[str, Any]:
         """The engine, how many partitions it makes, and what is known of each operation.

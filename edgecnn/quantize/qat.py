@@ -11,7 +11,8 @@ of all of it, weights and ranges alike.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.data.augment import to_input
 from edgecnn.data.dataset import DataSet
-from edgecnn.errors import BadFileError, UsageError
+from edgecnn.errors import BadFileError, UnknownNameError, UsageError
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.batchnorm import fold_batchnorm_again, unfold_batchnorm
 from edgecnn.quantize.dropout import bring_back
@@ -31,7 +32,16 @@ from edgecnn.quantize.fold import fold
 from edgecnn.quantize.learned import learn_ranges, settle_ranges
 from edgecnn.quantize.qdq import fit_biases, insert_quantizers
 from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8, Recipe, parse
-from edgecnn.quantize.simulate import BITS, Mode, QuantizedConv2d, QuantizedLinear, set_mode
+from edgecnn.quantize.simulate import (
+    BITS,
+    ActivationQuantizer,
+    Mode,
+    QuantizedConv2d,
+    QuantizedLinear,
+    set_mode,
+)
+from edgecnn.runtime.manifest import Qat
+from edgecnn.runtime.records import decode_file
 from edgecnn.train import WEIGHTS, Task, TrainRecipe, run
 from edgecnn.train.recipe import as_before
 from edgecnn.train.state import State
@@ -79,7 +89,8 @@ class Trained:
     def load(cls, path: Path, model: nn.Module, header: Header) -> Trained:
         """What ``train`` wrote to ``path``, for the float ``model`` with ``header``.
 
-        Raises BadFileError if it is no such file, or was trained from other float weights.
+        Raises BadFileError if it is no such file, says of itself what ``train`` does not write, or was trained from
+        other float weights.
         """
         found, tensors = checkpoint.load(path)
         if found.quantization.get("recipe_name") not in [recipe.name for recipe in SIMULATED]:
@@ -90,9 +101,20 @@ class Trained:
             raise BadFileError(f"{path} holds weights of '{found.model}', not of '{header.model}'")
         if found.normalization != header.normalization:
             raise BadFileError(f"{path} was trained with another --mean and --std than these; give the same")
-        if found.quantization["float_weights"] != checkpoint.digest(model):
+        if found.arguments != header.arguments:
+            raise BadFileError(f"{path} was trained for other classes or another size of images than these weights")
+        result = cls(found, tensors, path)
+        _check_rewrites(result)
+        if result.how.float_weights != checkpoint.digest(model):
             raise BadFileError(f"{path} was trained from other float weights than these; give them as --weights")
-        return cls(found, tensors, path)
+        return result
+
+    @property
+    def how(self) -> Qat:
+        """How it was trained, as the manifest says it. Raises BadFileError where the header does not tell."""
+        said = self.header.recipe | self.header.quantization
+        names = [field.name for field in fields(Qat)]
+        return decode_file(Qat, {name: said[name] for name in names if name in said}, self.source)
 
     @property
     def recipe(self) -> Recipe:
@@ -121,7 +143,7 @@ class Trained:
         """The QDQ graph in SIMULATE mode with exactly the trained weights and ranges.
 
         ``rewrites`` are ``lasting_rewrites`` and any that only move numbers; ``float_layers`` stay float32, as in
-        ``ptq.calibrate``. Raises UsageError for others.
+        ``ptq.calibrate``. Raises UsageError for others, BadFileError for tensors that are no such weights and ranges.
         """
         chosen = passes.check_names(rewrites)
         if set(_lasting(chosen)) != set(self.lasting_rewrites):
@@ -135,16 +157,50 @@ class Trained:
         graph_module = insert_quantizers(plain, self.recipe, float_layers)
         learned = self.header.quantization.get("ranges") == LEARNED
         for name, tensor in graph_module.state_dict().items():
-            of_weights = name.endswith(_SCALES)
-            if name not in done and (learned or not of_weights):
-                if name not in self.tensors:
-                    raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}'")
-                kept = self.tensors[name]
-                # Filters over groups of columns are all filters for the first pixel, then all for the next.
-                tensor.copy_(kept.repeat(len(tensor) // len(kept)) if of_weights else kept)
+            if name not in done and (learned or not name.endswith(_SCALES)):
+                tensor.copy_(self._range(name, tensor))
+        self._check_ranges(graph_module)
         fit_biases(graph_module)
         set_mode(graph_module, Mode.SIMULATE)
         return graph_module
+
+    def _range(self, name: str, wanted: Tensor) -> Tensor:
+        """The kept range, or scales of weights, that ``wanted`` of the graph is to be. Raises BadFileError."""
+        if name not in self.tensors:
+            raise BadFileError(f"{self.source} does not fit the model: it has no range '{name}'")
+        kept = self.tensors[name]
+        if not name.endswith(_SCALES):
+            checkpoint.check_fits({name: wanted}, {name: kept}, self.source)
+            return kept
+        filters = len(self.tensors[f"{name.removesuffix(_SCALES)}.weight"])
+        checkpoint.check_fits({name: wanted[:filters]}, {name: kept}, self.source)
+        # Filters over groups of columns are all filters for the first pixel, then all for the next.
+        return kept.repeat(len(wanted) // filters)
+
+    def _check_ranges(self, graph_module: nn.Module) -> None:
+        """Raise BadFileError unless every range is finite and holds zero, and scales of weights are finite."""
+        for name, part in graph_module.named_modules():
+            if isinstance(part, ActivationQuantizer):
+                low, high = float(part.low), float(part.high)
+                if not (low <= 0 <= high and isfinite(high - low)):
+                    raise BadFileError(f"{self.source}: quantizer '{name}' goes from {low:g} to {high:g}; train again")
+            elif isinstance(part, QuantizedConv2d | QuantizedLinear):
+                scales = part.smallest_scales
+                if not (scales.isfinite().all() and (scales >= 0).all()):
+                    raise BadFileError(f"{self.source}: '{name}{_SCALES}' holds what is no scale; train again")
+
+
+def _check_rewrites(trained: Trained) -> None:
+    """Raise BadFileError unless rewrites and ranges of the header are such as ``train`` writes."""
+    rewrites, ranges = (trained.header.quantization.get(name) for name in ("rewrites", "ranges"))
+    if not isinstance(rewrites, list) or not all(isinstance(name, str) for name in rewrites):
+        raise BadFileError(f"{trained.source}: rewrites must be a list of names, not {str(rewrites)[:40]}")
+    if ranges not in (None, FOLLOWING, LEARNED):
+        raise BadFileError(f"{trained.source}: ranges is {str(ranges)[:40]} (valid: {FOLLOWING}, {LEARNED})")
+    try:
+        passes.check_names(rewrites)
+    except UnknownNameError as error:
+        raise BadFileError(f"{trained.source}: {error}") from error
 
 
 def _unpin(graph_module: nn.Module) -> None:

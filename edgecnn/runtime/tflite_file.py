@@ -19,7 +19,7 @@ from edgecnn.runtime.terminal import printable
 
 MARK = b"TFL3"
 LIMIT = 1 << 31  # bytes; what a FlatBuffer's offsets reach
-HIGHEST_RANK = 16  # of a tensor; no engine has kernels beyond 8
+HIGHEST_RANK = 8  # of a tensor; no engine has kernels beyond it
 
 # BuiltinOperator of schema.fbs, which only grows at its end, as far as an image classifier's operations go.
 _NAMES = """
@@ -147,7 +147,7 @@ def _operation_name(code: Table) -> str:
     # Codes from 127 on are in the second field; old files have only the first, of one byte.
     number = max(code.number(0, "b", 0), code.number(3, "i", 0))
     if number == CUSTOM:
-        return f"CUSTOM {code.text(1)[:60]}"
+        return f"CUSTOM {code.text(1)[:60]}".rstrip()
     return NAMES[number] if 0 <= number < len(NAMES) else f"OPERATION_{number}"
 
 

@@ -14,6 +14,9 @@ from math import prod
 
 import numpy as np
 
+from edgecnn.runtime.tflite_file import HIGHEST_RANK
+
+MOST_NUMBERS = 2 * HIGHEST_RANK  # that a constant may steer an operation by: a pad has two for each axis
 LONGEST_STEP = 1 << 12  # of a stride, a window, a dilation
 LARGEST_SCRATCH = 1 << 28  # bytes that a kernel may want besides its tensors
 
@@ -59,10 +62,12 @@ class Step:
         return found
 
     def values(self, index: int, count: int | None = None, lowest: int = -(1 << 31)) -> list[int]:
-        """The whole numbers of a constant input, each from ``lowest``; ``count`` of them."""
+        """The whole numbers of a constant input, each from ``lowest``; ``count`` of them, or up to MOST_NUMBERS."""
         values = self.given(index).values
         if values is None or self.given(index).dtype not in ("int32", "int64"):
             raise ShapeError(f"input {index} must hold whole numbers that are in the file")
+        if len(values) > MOST_NUMBERS:
+            raise ShapeError(f"input {index} holds {len(values)} numbers, at most {MOST_NUMBERS} are taken")
         if (count is not None and len(values) != count) or any(value < lowest for value in values):
             raise ShapeError(f"input {index} holds other numbers than such an operation takes")
         return [int(value) for value in values]

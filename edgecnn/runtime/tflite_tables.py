@@ -89,6 +89,7 @@ def _check_table(reader: Reader, position: int, name: str, fields: tuple[str, ..
     length, size = reader.number("H", layout), reader.number("H", layout + 2)
     if length < 4 or length % 2 or size < 4 or max(layout + length, position + size) > len(reader.content):
         raise reader.broken(f"a table {name} ends outside the file")
+    reader.items(layout, length // 4, 4)  # many tables may share a long one, which is gone through for each
     kind = 0
     for index, offset in enumerate(struct.unpack_from(f"<{length // 2 - 2}H", reader.content, layout + 4)):
         if not offset:
@@ -126,6 +127,10 @@ def _follow(reader: Reader, place: int, form: str, kind: int) -> None:
             raise reader.broken("a text has no end")
         return
     item = form[1:-1]
+    # Each becomes an object of Python's; tables may all be one and the same, so that a small file has very many.
+    if (item == "i" or item in TABLES) and count > 2 * MOST:
+        what = "number" if item == "i" else item
+        raise reader.broken(f"it has a list of {count} {what}s, at most {2 * MOST} are allowed")
     if item in _LISTS:
         width = _LISTS[item]
         # Items of 8 bytes may lie at multiples of 4 alone in files of old writers, which interpreters put up with.
@@ -134,8 +139,6 @@ def _follow(reader: Reader, place: int, form: str, kind: int) -> None:
             raise reader.broken("a list ends outside the file")
         return
     reader.items(start + 4, count, 4)
-    if count > 2 * MOST:  # they may all be one and the same, so that a small file has very many
-        raise reader.broken(f"it has a list of {count} {item}s, at most {2 * MOST} are allowed")
     for index in range(count):
         slot = start + 4 + 4 * index
         _check_table(reader, slot + reader.number("I", slot), item, TABLES[item])

@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from edgecnn.errors import BadFileError
-from edgecnn.runtime.tflite_file import MARK, NAMES, TYPES, Reader, Table, read
+from edgecnn.runtime.tflite_file import HIGHEST_RANK, MARK, TYPES, Operation, Reader, Table, read
 from edgecnn.runtime.tflite_shapes import RULES, Shape, ShapeError, Step, Taken, check_shapes
 from edgecnn.runtime.tflite_tables import MOST, OPTIONS, check_tables
 from edgecnn.runtime.tflite_types import check_types
 
 SMALLEST = 64  # bytes; a FlatBuffer with one tensor is larger
 LARGEST = 1 << 28  # bytes of a file, of a tensor, and of all tensors that are needed at once
-HIGHEST_RANK = 8
 VERSION = 3
 RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "int32": (-(1 << 31), (1 << 31) - 1)}
 QUANTIZED = ("int8", "uint8", "int16", "int4")
@@ -73,7 +72,7 @@ def verify(content: bytes) -> None:
     model = Reader(content).table(0)  # counts anew
     if model.number(0, "I", 0) != VERSION:
         raise reader.broken(f"its version is {model.number(0, 'I', 0)}, not {VERSION}")
-    graphs, buffers, codes = model.tables(2), model.tables(4), model.tables(1)
+    graphs, buffers = model.tables(2), model.tables(4)
     if len(graphs) != 1:
         raise reader.broken(f"it has {len(graphs)} graphs, where an image classifier has one")
     if not buffers or buffers[0].vector(0)[1]:
@@ -90,8 +89,8 @@ def verify(content: bytes) -> None:
         listed = [*signature.tables(0), *signature.tables(1)]
         if signature.number(4, "I", 0) or any(each.number(1, "I", 0) >= len(tensors) for each in listed):
             raise reader.broken("a signature names what is not there")
-    read(content)  # checks the indices of operations, inputs and outputs
-    _check_graph(reader, graphs[0], codes, tensors)
+    operations = read(content).operations  # checks the indices of operations, inputs and outputs
+    _check_graph(reader, graphs[0], operations, tensors)
 
 
 def _tensor(reader: Reader, table: Table, buffers: list[Table]) -> _Tensor:
@@ -150,33 +149,30 @@ def _check_quantization(reader: Reader, table: Table, shape: Shape, dtype: str) 
     return scales, axis
 
 
-def _check_graph(reader: Reader, graph: Table, codes: list[Table], tensors: list[_Tensor]) -> None:
+def _check_graph(reader: Reader, graph: Table, operations: tuple[Operation, ...], tensors: list[_Tensor]) -> None:
     inputs, outputs, operators = graph.integers(1), graph.integers(2), graph.tables(3)
-    if len(operators) > MOST:
-        raise reader.broken(f"it has {len(operators)} operations, at most {MOST} are allowed")
+    if len(operations) > MOST:
+        raise reader.broken(f"it has {len(operations)} operations, at most {MOST} are allowed")
     there = {index for index, tensor in enumerate(tensors) if tensor.constant}
     if there.intersection(inputs) or len(set(inputs)) < len(inputs):
         raise reader.broken("an input is a constant, or is one twice")
     there.update(inputs)
-    last = dict.fromkeys(outputs, len(operators))
-    for place, operator in enumerate(operators):
-        last |= {index: max(place, last.get(index, 0)) for index in operator.integers(1)}
+    last = dict.fromkeys(outputs, len(operations))
+    for place, operation in enumerate(operations):
+        last |= {index: max(place, last.get(index, 0)) for index in operation.inputs}
     live = sum(tensors[index].taken.bytes for index in inputs)
     ends: dict[int, list[int]] = {}
-    for place, operator in enumerate(operators):
-        taken, given = operator.integers(1), operator.integers(2)
-        code = codes[operator.number(0, "I", 0)]
-        number = max(code.number(0, "b", 0), code.number(2 + 1, "i", 0))
-        name = NAMES[number] if 0 <= number < len(NAMES) else f"OPERATION_{number}"
-        where = f"operation {place + 1}, {name}"
+    for place, operation in enumerate(operations):
+        taken, given = operation.inputs, operation.outputs
+        where = f"operation {place + 1}, {operation.name}"
         if not there.issuperset(index for index in taken if index != -1):
             raise reader.broken(f"{where}, takes a tensor that nothing has made yet")
         if there.intersection(given) or len(set(given)) < len(given):
             raise reader.broken(f"{where}, writes a tensor that is there already")
         try:
             _check_operation(
-                name,
-                operator,
+                operation.name,
+                operators[place],
                 [None if index == -1 else tensors[index] for index in taken],
                 [tensors[index] for index in given],
             )
@@ -197,6 +193,8 @@ def _check_operation(name: str, operator: Table, inputs: list[_Tensor | None], o
     if name not in RULES:
         raise ShapeError(f"it is none of the {len(RULES)} operations that are let through ({', '.join(sorted(RULES))})")
     kind = operator.number(3, "B", 0)
+    if kind and kind not in OPTIONS:  # without a table of options nothing has asked yet
+        raise ShapeError(f"it has options of kind {kind}, which no image classifier needs")
     if kind and name not in OPTIONS[kind][0].split():
         raise ShapeError(f"it has the options of {OPTIONS[kind][0]}")
     place = operator.field(4) if kind else 0

@@ -82,7 +82,9 @@ def test_a_crash_of_the_engine_is_one_line(
     ("words", "reason"),
     [
         (["none.tflite"], "none.tflite is not there; give a bundle folder or a file ending in"),
-        (["BAD"], "are not a TFLite file"),
+        (["BAD"], "is not a TFLite file"),
+        (["REFUSED"], "operation 2, SIGN: it is none of the"),
+        (["REFUSED", "--target", "emulated:cortex-a72"], "operation 2, SIGN: it is none of the"),
         (["FILE", "--threads", "99999"], "--threads 99999 is more than the"),
         (["FILE", "--pin", "99999"], "--pin 99999 names a CPU that this process may not use"),
         (["FILE", "--runs", "0"], "--runs"),
@@ -95,9 +97,11 @@ def test_what_cannot_be_asked_is_refused_in_one_line(
     path: Path, words: list[str], reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (path.parent / "bad.tflite").write_bytes(b"damage" * 40)
+    (path.parent / "refused.tflite").write_bytes(tiny_graphs.skip_connection())
     (path.parent / "a.tflite.onnx").write_bytes(b"onnx")
-    names = [word.replace("FILE", str(path)).replace("BAD", str(path.parent / "bad.tflite")) for word in words]
-    assert main(["profile", *names]) == 2
+    for word, name in (("FILE", "a"), ("BAD", "bad"), ("REFUSED", "refused")):
+        words = [each.replace(word, str(path.parent / f"{name}.tflite")) for each in words]
+    assert main(["profile", *words]) == 2
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert reason in err

@@ -16,6 +16,7 @@ from edgecnn.measure.bench import Surroundings
 from edgecnn.measure.machine import State
 from edgecnn.measure.measurement import Case
 from edgecnn.measure.profile import profile
+from edgecnn.measure.slicing import Slices
 from edgecnn.measure.worker import Worker
 from tests import tiny_artifacts, tiny_graphs
 from tests.measure.scripted import QUIET, after, case, quiet, surroundings
@@ -184,6 +185,16 @@ def test_what_cannot_be_profiled_is_refused(sliced: Case, tmp_path: Path) -> Non
     (tmp_path / "bad.tflite").write_bytes(b"damage" * 40)
     with pytest.raises(BadFileError, match="not a TFLite file"):
         profile(case(str(tmp_path / "bad.tflite")), surroundings=around(Workers()))
+
+
+def test_a_file_that_the_verifier_refuses_is_not_run(tmp_path: Path) -> None:
+    path, workers = tmp_path / "a.tflite", Workers()
+    path.write_bytes(tiny_graphs.skip_connection())
+    with pytest.raises(BadFileError, match="SIGN: it is none of the"):
+        profile(case(str(path)), surroundings=around(workers))
+    assert not workers.started
+    with pytest.raises(BadFileError, match="SIGN: it is none of the"):
+        Slices(path, threads=1)
 
 
 def test_a_file_for_one_image_has_no_batch(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(run: Path) -> Trained:
-    return Trained.load(run / WEIGHTS, *floats())
+def load(folder: Path, name: str = WEIGHTS) -> Trained:
+    return Trained.load(folder / name, *floats())
 
 
 def ranges(tensors: dict[str, Tensor]) -> dict[str, float]:
@@ -323,6 +323,83 @@ def test_only_what_qat_wrote_for_these_float_weights_is_loaded(run: Path, tmp_pa
         checkpoint.load_model(run / WEIGHTS)
 
 
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("quantization", {"recipe_name": {}}, "was not written by 'edgecnn quantize --qat'"),
+        ("quantization", {"rewrites": None}, "rewrites must be a list of names, not None"),
+        ("quantization", {"rewrites": 5}, "rewrites must be a list of names, not 5"),
+        ("quantization", {"rewrites": [{}]}, "rewrites must be a list of names, not "),
+        ("quantization", {"rewrites": ["sharpen"]}, "w.safetensors: unknown pass 'sharpen'"),
+        ("quantization", {"ranges": []}, "ranges is "),
+        ("quantization", {"float_weights": None}, "float_weights must be text, not null"),
+        ("quantization", {"float_weights": "0" * 64}, "was trained from other float weights than these"),
+        ("recipe", {"epochs": "many"}, "epochs must be a whole number"),
+        ("recipe", {"epochs": 0}, "epochs is 0, but must be at least 1"),
+        ("recipe", {"learning_rate": []}, "learning_rate must be a finite number"),
+    ],
+    ids=str,
+)
+def test_a_header_that_qat_does_not_write_is_refused(
+    run: Path, tmp_path: Path, part: str, changes: dict[str, Any], message: str
+) -> None:
+    header, tensors = checkpoint.load(run / WEIGHTS)
+    path = tmp_path / "w.safetensors"
+    checkpoint.save(path, replace(header, **{part: getattr(header, part) | changes}), tensors)
+    with pytest.raises(BadFileError, match=message):
+        Trained.load(path, *floats())
+
+
+@pytest.mark.parametrize(("part", "name"), [("recipe", "seed"), ("quantization", "float_weights")])
+def test_a_header_that_lacks_what_a_manifest_says_is_refused(run: Path, tmp_path: Path, part: str, name: str) -> None:
+    header, tensors = checkpoint.load(run / WEIGHTS)
+    path = tmp_path / "w.safetensors"
+    lacking: dict[str, Any] = {part: {each: value for each, value in getattr(header, part).items() if each != name}}
+    checkpoint.save(path, replace(header, **lacking), tensors)
+    with pytest.raises(BadFileError, match=f"w.safetensors: {name} is missing"):
+        Trained.load(path, *floats())
+
+
+def test_weights_for_another_size_of_images_are_refused(run: Path, tmp_path: Path) -> None:
+    header, tensors = checkpoint.load(run / WEIGHTS)
+    path = tmp_path / "w.safetensors"
+    checkpoint.save(path, replace(header, arguments=replace(header.arguments, image_size=(9, 9))), tensors)
+    with pytest.raises(BadFileError, match="was trained for other classes or another size of images than these"):
+        Trained.load(path, *floats())
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "message"),
+    [
+        ("quantizer_fc1_relu.low", torch.zeros(2), "'quantizer_fc1_relu.low' is 2 in the file and scalar in the model"),
+        ("quantizer_fc1_relu.low", torch.zeros((), dtype=torch.complex64), "is sparse, quantized or complex"),
+        ("quantizer_fc1_relu.low", torch.tensor(torch.nan), "quantizer 'quantizer_fc1_relu' goes from nan to"),
+        ("quantizer_fc1_relu.high", torch.tensor(torch.inf), "quantizer 'quantizer_fc1_relu' goes from .* to inf"),
+        ("quantizer_fc1_relu.high", torch.tensor(1e300, dtype=torch.float64), "goes from .* to inf"),
+        ("quantizer_fc1_relu.low", torch.tensor(5.0), "quantizer 'quantizer_fc1_relu' goes from 5 to"),
+        ("quantizer_fc1_relu.high", torch.tensor(-5.0), "quantizer 'quantizer_fc1_relu' goes from .* to -5"),
+        ("conv1.point.smallest_scales", torch.zeros(1), "'conv1.point.smallest_scales' is 1 in the file and 6 in"),
+        ("fc1.smallest_scales", torch.zeros(0), "'fc1.smallest_scales' is 0 in the file and"),
+        ("fc1.smallest_scales", torch.zeros(()), "'fc1.smallest_scales' is scalar in the file and"),
+        ("fc1.smallest_scales", torch.nan, "'fc1.smallest_scales' holds what is no scale"),
+        ("fc1.smallest_scales", -1.0, "'fc1.smallest_scales' holds what is no scale"),
+    ],
+    ids=lambda each: str(each)[:40].replace("tensor", ""),
+)
+def test_ranges_that_are_none_are_refused(
+    run: Path, tmp_path: Path, tensor: str, value: Tensor | float, message: str
+) -> None:
+    header, tensors = checkpoint.load(run / WEIGHTS)
+    path = tmp_path / "w.safetensors"
+    changed = value if isinstance(value, Tensor) else torch.full_like(tensors[tensor], value)
+    learned = replace(header, quantization=header.quantization | {"ranges": qat.LEARNED})
+    checkpoint.save(path, learned, tensors)
+    load(path.parent, path.name).graph(floats()[0], ALL)
+    checkpoint.save(path, learned, tensors | {tensor: changed})
+    with pytest.raises(BadFileError, match=message):
+        load(path.parent, path.name).graph(floats()[0], ALL)
+
+
 def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the loss is not finite in epoch 1; lower --learning-rate"):
         trained(tmp_path, recipe(learning_rate=1e30))
@@ -368,11 +445,8 @@ def test_training_leaves_alone_what_only_prepares_the_image_or_joins_grids() -> 
 
 def test_weights_of_another_normalization_are_refused_and_of_another_place_taken(tmp_path: Path) -> None:
     model, header = floats()
-    own = replace(
-        header,
-        model="a/net.py:make",
-        quantization={"recipe_name": "static_w8a8", "float_weights": checkpoint.digest(model)},
-    )
+    made = {"recipe_name": "static_w8a8", "rewrites": [], "float_weights": checkpoint.digest(model)}
+    own = replace(header, model="a/net.py:make", recipe=recipe().to_json(), quantization=made)
     checkpoint.save(tmp_path / "w.safetensors", own, {})
     assert Trained.load(tmp_path / "w.safetensors", model, replace(own, model="b/net.py:make"))
     other = replace(own, normalization=Normalization((0.5,), (0.5,)))

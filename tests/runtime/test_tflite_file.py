@@ -50,14 +50,23 @@ def test_a_file_is_exact_that_computes_in_integers_of_8_bits_or_more(tmp_path: P
 
 def test_an_operation_that_nobody_knows_has_a_number_or_its_own_name() -> None:
     def change(model: Any) -> None:
-        newer, custom, old, _ = model.operatorCodes
+        newer, custom, old, nameless = model.operatorCodes
         newer.builtinCode, newer.deprecatedBuiltinCode = 9999, 127
-        custom.builtinCode = custom.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        for code in (custom, nameless):
+            code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
         custom.customCode = b"My\nOp"
         old.builtinCode, old.deprecatedBuiltinCode = 0, schema.BuiltinOperator.MUL  # only the field of one byte
 
     content = tiny_graphs.rewritten(tiny_graphs.skip_connection(), change)
-    assert [each.name for each in read(content).operations] == ["OPERATION_9999", "CUSTOM My?Op", "MUL", "TANH"]
+    assert [each.name for each in read(content).operations] == ["OPERATION_9999", "CUSTOM My?Op", "MUL", "CUSTOM"]
+
+
+def test_a_tensor_of_a_rank_that_no_engine_has_kernels_for_is_refused() -> None:
+    def change(model: Any) -> None:
+        model.subgraphs[0].tensors[1].shape = model.subgraphs[0].tensors[1].shapeSignature = [1] * 9
+
+    with pytest.raises(BadFileError, match="a tensor has rank 9"):
+        read(tiny_graphs.rewritten(tiny_graphs.skip_connection(), change))
 
 
 def test_what_is_no_file_is_refused_in_one_line(tmp_path: Path) -> None:

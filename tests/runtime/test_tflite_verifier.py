@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -96,6 +97,11 @@ def no_scale(model: Any) -> None:
     graph(model).tensors[0].quantization = None
 
 
+def unknown_options(model: Any) -> None:
+    reshape = graph(model).operators[2]
+    reshape.builtinOptionsType, reshape.builtinOptions = 120, None
+
+
 def short_values(model: Any) -> None:
     model.buffers[graph(model).tensors[2].buffer].data = np.zeros(5, np.uint8)
 
@@ -112,6 +118,7 @@ def backwards(model: Any) -> None:
         (custom, "CUSTOM: it is none of the"),
         (while_loop, "WHILE: it is none of the"),
         (no_scale, "a tensor of int8 has no scale"),
+        (unknown_options, "RESHAPE: it has options of kind 120, which no image classifier needs"),
         (short_values, "has 5 bytes of values"),
         (backwards, "takes a tensor that nothing has made yet"),
         (set_to("operators.0.inputs", [0, 2, 99]), "a tensor that is used is not there"),
@@ -209,6 +216,26 @@ def test_axes_that_are_reversed_are_there_and_named_once(axes: list[int], good: 
             check_shapes("REVERSE_V2", step, [(1, 4, 4)])
 
 
+@pytest.mark.parametrize("name", ["RESHAPE", "MEAN", "REVERSE_V2"])
+def test_numbers_that_steer_an_operation_are_counted_before_they_are_taken(name: str) -> None:
+    """A constant may be as long as the file; as numbers of Python's it would be many times as large."""
+    row, count = Value((1, 4)), 1 << 18
+    numbers = constant(np.full(count, 1 << 20, np.int32))
+    content = tiny_graphs.file({"image": row, "x": numbers, "y": row}, [(name, ["image", "x"], ["y"])], ["y"])
+    tracemalloc.start()
+    try:
+        assert f"{name}: input 1 holds {count} numbers, at most 16 are taken" in refused(content)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("field", ["operators.2.builtinOptions.newShape", "operators.2.inputs", "tensors.1.shape"])
+def test_a_list_of_very_many_numbers_is_not_taken(field: str) -> None:
+    change = set_to(field, np.ones(1 << 16, np.int32))
+    assert "it has a list of 65536 numbers, at most 32768 are allowed" in refused(rewritten(GOOD, change))
+
+
 def test_nothing_is_followed_out_of_the_file() -> None:
     """Whatever offset, length or layout points past the end, it is refused; nothing but BadFileError is ever raised."""
     for place in places(GOOD):
@@ -225,6 +252,16 @@ def test_a_list_of_very_many_tables_is_not_followed(monkeypatch: pytest.MonkeyPa
     verify(good)
     monkeypatch.setattr(tflite_tables, "MOST", 2)
     assert "it has a list of 10 Tensors, at most 4 are allowed" in refused(good)
+
+
+def test_a_long_layout_that_many_tables_share_does_not_multiply_the_work() -> None:
+    """The list of operations' codes names one table 100 times, whose layout is as long as one can be."""
+    count, length = 100, 65532
+    root = struct.pack("<I4s4HiIII", 16, b"TFL3", 8, 12, 4, 8, 8, 3, 4, count)
+    layout = len(root) + 4 * count
+    slots = struct.pack(f"<{count}I", *(layout + length - slot for slot in range(len(root), layout, 4)))
+    content = root + slots + struct.pack("<2H", length, 4) + bytes(length - 4) + struct.pack("<i", length)
+    assert "its lists are longer than it is" in refused(content)
 
 
 def test_a_text_must_end() -> None:
