@@ -11,15 +11,20 @@ from torch import Tensor, nn
 from edgecnn.errors import UsageError
 
 
-def _hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> nn.Module:
+def _hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> nn.Module | None:
+    if not min_val < max_val:  # a constant, which no layer is
+        return None
     return nn.ReLU6() if (min_val, max_val) == (0, 6) else nn.Hardtanh(min_val, max_val)
 
 
-def _clamp(min: float | None = None, max: float | None = None) -> nn.Module:
-    if min == 0 and max is None:
+def _clamp(min: float | Tensor | None = None, max: float | Tensor | None = None) -> nn.Module | None:
+    if any(isinstance(bound, Tensor) and bound.numel() != 1 for bound in (min, max)):  # as of each channel
+        return None
+    least, most = (bound.item() if isinstance(bound, Tensor) else bound for bound in (min, max))
+    if least == 0 and most is None:
         return nn.ReLU()
     infinity = float("inf")
-    return _hardtanh(-infinity if min is None else min, infinity if max is None else max)
+    return _hardtanh(-infinity if least is None else least, infinity if most is None else most)
 
 
 def _pad(pad: Sequence[int] = (), mode: str = "constant", value: float | None = 0) -> nn.Module | None:
@@ -96,6 +101,7 @@ def _avg_pool(
 BUILDERS: dict[str, Callable[..., nn.Module | None]] = {
     "adaptive_avg_pool2d": lambda output_size: nn.AdaptiveAvgPool2d(output_size),
     "adaptive_max_pool2d": lambda output_size: nn.AdaptiveMaxPool2d(output_size),
+    "adaptive_max_pool2d_with_indices": lambda output_size: nn.AdaptiveMaxPool2d(output_size),
     "avg_pool2d": _avg_pool,
     "batch_norm": _batch_norm,
     "channel_shuffle": lambda groups: nn.ChannelShuffle(groups),
@@ -112,6 +118,7 @@ BUILDERS: dict[str, Callable[..., nn.Module | None]] = {
     "leaky_relu": lambda negative_slope=0.01: nn.LeakyReLU(negative_slope),
     "linear": _linear,
     "max_pool2d": _max_pool,
+    "max_pool2d_with_indices": _max_pool,
     "pad": _pad,
     "relu": lambda: nn.ReLU(),
     "relu6": lambda: nn.ReLU6(),

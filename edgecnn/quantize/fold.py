@@ -6,14 +6,14 @@ import copy
 
 from torch import fx, nn
 
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, EdgeCNNError, UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.models.normalization import normalization_of
 from edgecnn.quantize.graph import add_module, computes_same, finish, module_of, on_noise, source_of
-from edgecnn.quantize.lower import lower
+from edgecnn.quantize.lower import lower, write_out
 from edgecnn.quantize.normalize import fold_normalization
 from edgecnn.quantize.simplify import fold_batchnorm, simplify
-from edgecnn.quantize.trace import trace
+from edgecnn.quantize.trace import first_line, trace
 
 
 def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphModule:
@@ -21,10 +21,23 @@ def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphM
 
     With ``arguments`` functions become layers and what depends on the size of the image is settled for that size,
     which all models but those of edgecnn need. The result computes the same as ``model.eval()`` up to float rounding,
-    the model's input normalization included. Raises UsageError if the model cannot be traced, CheckFailedError if the
-    graph computes something else.
+    the model's input normalization included. Raises UsageError if the model cannot be traced or nothing can be made of
+    its graph, CheckFailedError if the graph computes something else.
     """
     graph_module = trace(model, arguments)
+    try:
+        _rewrite(graph_module, model, arguments)
+    except EdgeCNNError:
+        raise
+    except Exception as error:  # what the tables say of a function may not be true of each of its calls
+        reason = first_line(error.__cause__ or error)  # torch.fx tells the node that failed, and why in the cause
+        raise UsageError(f"'{type(model).__name__}' gives no graph that edgecnn understands: {reason}") from error
+    return graph_module
+
+
+def _rewrite(graph_module: fx.GraphModule, model: nn.Module, arguments: ModelArguments | None) -> None:
+    """Everything but tracing, in place."""
+    write_out(graph_module)
     _hand_on(graph_module)
     if arguments is not None:
         lower(graph_module, arguments)
@@ -40,7 +53,6 @@ def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphM
         if normalization is not None:
             fold_normalization(graph_module, normalization, arguments)
         _check(model, graph_module, arguments)
-    return graph_module
 
 
 def _unshare(graph_module: fx.GraphModule) -> None:

@@ -5,6 +5,8 @@ All take images [n, channels, height, width] with any n, and lie well in channel
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -90,10 +92,11 @@ class GroupNorm(nn.GroupNorm):
     """torch's, written out as LayerNorm is; with a group for each channel it is InstanceNorm."""
 
     def forward(self, input: Tensor) -> Tensor:
-        channels, height, width = input.shape[1:]
-        groups = input.reshape(-1, self.num_groups, channels // self.num_groups * height * width)
-        result = _normalized(groups, (2,), self.eps).reshape(-1, channels, height, width)
-        return result * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1) if self.affine else result
+        shape = input.shape[1:]  # of an image, tokens, or the channels alone
+        groups = input.reshape(-1, self.num_groups, math.prod(shape) // self.num_groups)
+        result = _normalized(groups, (2,), self.eps).reshape(-1, *shape)
+        each = (-1, *[1] * (len(shape) - 1))
+        return result * self.weight.view(each) + self.bias.view(each) if self.affine else result
 
 
 class ELU(nn.ELU):

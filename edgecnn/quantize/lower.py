@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.builders import BUILDERS
-from edgecnn.quantize.graph import add_module, example
+from edgecnn.quantize.graph import add_module, example, module_of, replace
 from edgecnn.quantize.layers import GlobalMean, Permute, Reshape, Scale, Slice
 
 IS_TENSOR, RANK = "edgecnn.is_tensor", "edgecnn.rank"  # keys in Node.meta
@@ -26,19 +27,26 @@ IDENTITIES = (
     "dropout", "feature_dropout", "alpha_dropout", "dropout2d", "stochastic_depth", "drop_path", "contiguous", "clone",
     "detach", "alias", "lift_fresh_copy",
 )  # fmt: skip
+# Nor in these, where it was of that type before.
+CASTS = ("to", "float", "type", "type_as", "_to_copy")
 RESHAPES = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view")
 BINARY = {
     "add": operator.add, "iadd": operator.add, "mul": operator.mul, "imul": operator.mul, "multiply": operator.mul,
-    "sub": operator.sub, "isub": operator.sub, "subtract": operator.sub,
+    "sub": operator.sub, "isub": operator.sub, "subtract": operator.sub, "rsub": operator.sub,
 }  # fmt: skip
 OPERANDS = ("input", "self", "other")
+ALIASES = {"axis": "dim", "keepdims": "keepdim"}  # numpy's names, which torch takes too
+WITH_INDICES = ("max_pool2d_with_indices", "adaptive_max_pool2d_with_indices", "adaptive_max_pool2d")
 CHECKS = ("_assert", "_guards", "sym_constrain")
 
 
 def lower(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphModule:
-    """Rewrite a traced graph as the module's docstring says, in place, for images of one size and any number."""
-    _write_out(graph_module)
+    """Rewrite a graph that went through ``write_out`` as the module's docstring says, in place.
+
+    It then is for images of one size and any number. Raises UsageError for what no layer can stand for.
+    """
     values, more = (_record(graph_module, arguments, count) for count in (2, 3))
+    _drop_indices(graph_module, values)
     constants = _constants(graph_module, values, more)
     for node in list(graph_module.graph.nodes):
         node.meta[IS_TENSOR] = isinstance(values[node], Tensor)
@@ -50,17 +58,23 @@ def lower(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphMo
     return graph_module
 
 
-def _write_out(graph_module: fx.GraphModule) -> None:
-    """layer(input=x) becomes layer(x), and add(a, b, alpha=c) becomes add(a, b * c)."""
+def write_out(graph_module: fx.GraphModule) -> None:
+    """layer(input=x) becomes layer(x), add(a, b, alpha=c) becomes add(a, b * c) and rsub(a, b) becomes b - a."""
     graph = graph_module.graph
     for node in graph.nodes:
         if node.op == "call_module":
             given = inspect.signature(graph_module.get_submodule(node.target).forward).bind(*node.args, **node.kwargs)
             node.args, node.kwargs = given.args, given.kwargs
-        elif _name(node) in BINARY and "alpha" in node.kwargs:
+        elif _name(node) in BINARY and node.kwargs.keys() <= {*OPERANDS, "alpha"}:
             operands = _operands(node.args, node.kwargs)
-            with graph.inserting_before(node):
-                operands[1] = graph.call_function(operator.mul, (operands[1], node.kwargs["alpha"]))
+            if len(operands) != 2:
+                continue
+            if _name(node) == "rsub":
+                operands.reverse()
+                node.target = operator.sub
+            if "alpha" in node.kwargs:
+                with graph.inserting_before(node):
+                    operands[1] = graph.call_function(operator.mul, (operands[1], node.kwargs["alpha"]))
             node.args, node.kwargs = tuple(operands), {}
 
 
@@ -81,6 +95,25 @@ def _record(graph_module: fx.GraphModule, arguments: ModelArguments, count: int)
     with torch.no_grad():
         Recorder(graph_module).run(example(arguments, count))
     return found
+
+
+def _drop_indices(graph_module: fx.GraphModule, values: dict[fx.Node, Any]) -> None:
+    """A pool that also says where its values were gives only these. Raises UsageError where the places are used."""
+    for node, given in values.items():
+        module = module_of(graph_module, node)
+        name = node.name if module is None else node.target
+        if not isinstance(given, tuple) or not (hasattr(module, "return_indices") or _name(node) in WITH_INDICES):
+            continue
+        if any(user.target is not operator.getitem or (user.args[1] != 0 and user.users) for user in node.users):
+            raise UsageError(
+                f"'{name}' is a pool of which the model also uses where the largest values were (return_indices=True), "
+                "as for unpooling: there is no int8 operation for that; use another layer"
+            )
+        for user in list(node.users):
+            replace(graph_module, user, node)
+        if module is not None:
+            module.return_indices = False  # type: ignore[assignment]
+        values[node] = given[0]
 
 
 def _constants(
@@ -136,10 +169,15 @@ class _Lowering:
         kwargs: Any = fx.map_arg(dict(node.kwargs), lambda each: constants.get(each, each))
         self.args: list[Any] = list(args)
         self.kwargs: dict[str, Any] = dict(kwargs)
-        if isinstance(node.target, torch._ops.OpOverload):
-            names = [argument.name for argument in node.target._schema.arguments]
+        # F.batch_norm has the name of torch's and another order.
+        target = torch.ops.aten.batch_norm.default if node.target is torch.batch_norm else node.target
+        if isinstance(target, torch._ops.OpOverload):
+            names = [argument.name for argument in target._schema.arguments]
             self.kwargs |= dict(zip(names, self.args, strict=False))
             self.args = [self.kwargs.pop(names[0])]
+        self.kwargs = {ALIASES.get(name, name): value for name, value in self.kwargs.items()}
+        if "input" in self.kwargs:
+            self.args = [self.kwargs.pop("input"), *self.args]
 
     def run(self) -> None:
         """Rewrite the node if a table knows it."""
@@ -164,6 +202,8 @@ class _Lowering:
             return None
         if self.name in IDENTITIES or (self.name in RESHAPES and before.shape == after.shape):
             return ()
+        if self.name in CASTS:
+            return () if before.dtype == after.dtype else None
         if self.name in RESHAPES:
             return self._reshape(before, after)
         if self.name in ("permute", "transpose", "swapaxes"):
@@ -173,7 +213,7 @@ class _Lowering:
         return self._table(before)
 
     def _source(self) -> fx.Node | None:
-        first = self.args[0] if self.args else self.kwargs.get("input")
+        first = self.args[0] if self.args else None
         return first if isinstance(first, fx.Node) else None
 
     def _table(self, before: Tensor) -> Sequence[nn.Module] | None:
@@ -286,7 +326,9 @@ class _Lowering:
         else:
             factor, shift = (1.0, -other) if operands[0] is data[0] else (-1.0, other)
         layers = _scaled(self.values[data[0]], factor, shift)
-        if layers is not None:
+        if layers is None:  # a value for each pixel, or of no image
+            self._becomes(function, tuple(_operands(self.node.args, self.node.kwargs)))
+        else:
             self.args = [data[0]]
             self._call(layers)
 
@@ -325,7 +367,7 @@ def _replace_by_several(node: fx.Node, parts: list[fx.Node]) -> None:
 
 
 def _sliced(before: Tensor, keys: Sequence[Any]) -> Sequence[nn.Module] | None:
-    if not all(isinstance(key, slice) for key in keys) or keys[0] != slice(None):
+    if not all(isinstance(key, slice) for key in keys) or any(key != slice(None) for key in keys[:1]):
         return None
     found = [(dim, key.indices(before.shape[dim])) for dim, key in enumerate(keys) if key != slice(None)]
     return [Slice(dim, *key) for dim, key in found if key != (0, before.shape[dim], 1)]

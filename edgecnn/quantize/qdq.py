@@ -21,6 +21,7 @@ from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape
 from edgecnn.quantize.lower import IS_TENSOR
 from edgecnn.quantize.passes.columns import GroupColumns, UngroupColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
+from edgecnn.quantize.passes.pool import is_plain
 from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
 from edgecnn.quantize.simulate import (
     ActivationQuantizer,
@@ -156,7 +157,7 @@ def _has_kernel(graph_module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "placeholder" or is_relu(graph_module, node) or is_flatten(graph_module, node):
         return True
     if isinstance(module, nn.AvgPool2d):
-        return module.padding in (0, (0, 0)) and not module.ceil_mode and module.divisor_override is None
+        return is_plain(module)
     if isinstance(module, nn.MaxPool2d):
         return module.dilation in (1, (1, 1))
     if isinstance(module, nn.Conv2d):

@@ -5,6 +5,8 @@ Unlike ``passes``, none of them is a matter of taste or target. Each says what b
 
 from __future__ import annotations
 
+import contextlib
+import io
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +44,9 @@ from edgecnn.quantize.layers import (
 )
 from edgecnn.quantize.lower import RANK
 
-NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout2d, nn.Identity)
+NOTHING_AT_INFERENCE = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
+)  # fmt: skip
 NOT_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, UnitClamp)
 WRITTEN_OUT: dict[type[nn.Module], type[nn.Module]] = {nn.LayerNorm: LayerNorm, nn.GroupNorm: GroupNorm, nn.ELU: ELU}
 KEEPS_SIGN = (nn.MaxPool2d, nn.AvgPool2d, GlobalMean, nn.Flatten, ChannelShuffle, Slice, ZeroPad)
@@ -80,14 +84,20 @@ def _over_tokens(norm: fx.Node) -> bool:
 def simplify(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphModule:
     """Apply every rewrite of this room, in place."""
     for rewrite in _REWRITES:
-        propagate_shapes(graph_module, arguments)
+        _shapes(graph_module, arguments)
         for node in list(graph_module.graph.nodes):
             module = module_of(graph_module, node)
             if module is not None:
                 rewrite(graph_module, node, module)
         finish(graph_module)
-    propagate_shapes(graph_module, arguments)
+    _shapes(graph_module, arguments)
     return graph_module
+
+
+def _shapes(graph_module: fx.GraphModule, arguments: ModelArguments) -> None:
+    """``propagate_shapes`` without the traceback that torch.fx prints of an error before it raises it."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        propagate_shapes(graph_module, arguments)
 
 
 def _set(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
@@ -113,7 +123,7 @@ def _kinds(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> No
         norm = GroupNorm(module.num_features, module.num_features, module.eps, module.affine)
         norm.load_state_dict(module.state_dict())
         _set(graph_module, node, norm)
-    elif isinstance(module, nn.ZeroPad2d):
+    elif isinstance(module, nn.ZeroPad2d) and len(shape_of(node)) == 4:  # it also pads tokens [n, t, c]
         _set(graph_module, node, ZeroPad(*module.padding))
 
 
@@ -178,9 +188,9 @@ def _padded_pool(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module)
     if not isinstance(module, nn.MaxPool2d | nn.AvgPool2d) or source is None:
         return
     largest = isinstance(module, nn.MaxPool2d)
-    if largest and _pair(module.dilation) != (1, 1):
+    if largest and pair(module.dilation) != (1, 1):
         return
-    kernel, stride, padding = (_pair(each) for each in (module.kernel_size, module.stride, module.padding))
+    kernel, stride, padding = (pair(each) for each in (module.kernel_size, module.stride, module.padding))
     sides, beyond = [], False
     for before, out, size, step, pad in zip(
         shape_of(source)[2:], shape_of(node)[2:], kernel, stride, padding, strict=True
@@ -196,7 +206,7 @@ def _padded_pool(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module)
         image = torch.ones(1, *shape_of(source)[1:])
         _make_good(graph_module, node, module(image) / plain(border(image)))
     if any(sides):
-        node.args = (insert_before(graph_module, node, f"{node.target}_pad", border),)
+        node.args = (_insert_before(graph_module, node, f"{node.target}_pad", border),)
     _set(graph_module, node, plain)
 
 
@@ -217,7 +227,7 @@ def _make_good(graph_module: fx.GraphModule, node: fx.Node, factor: Tensor) -> N
     node.replace_all_uses_with(product, delete_user_cb=lambda user: user is not product)
 
 
-def insert_before(graph_module: fx.GraphModule, node: fx.Node, wanted: str, module: nn.Module) -> fx.Node:
+def _insert_before(graph_module: fx.GraphModule, node: fx.Node, wanted: str, module: nn.Module) -> fx.Node:
     """A call of ``module`` on the first argument of ``node``, which goes on taking what it took."""
     with graph_module.graph.inserting_before(node):
         return graph_module.graph.call_module(add_module(graph_module, wanted, module), (source_of(node),))
@@ -258,7 +268,7 @@ def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node, module: nn.Conv
         module.padding = (top, left)
         return
     pad = ZeroPad(left, right, top, bottom)
-    node.args = (insert_before(graph_module, node, f"{node.target}_pad", pad),)
+    node.args = (_insert_before(graph_module, node, f"{node.target}_pad", pad),)
     module.padding, module._reversed_padding_repeated_twice = (0, 0), [0, 0, 0, 0]
 
 
@@ -300,7 +310,7 @@ def _channel_norm(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module
         graph_module.graph.eliminate_dead_code()
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
     """An int or a pair of them as a pair."""
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 

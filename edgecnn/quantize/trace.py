@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -30,16 +32,16 @@ def trace(model: nn.Module, arguments: ModelArguments | None) -> fx.GraphModule:
     detach(copied)
     _bake(copied)
     try:
-        return fx.symbolic_trace(copied)
+        return fx.GraphModule(copied, _Tracer().trace(copied), type(copied).__name__)
     except Exception as error:  # a model's own code, handed proxies instead of tensors, raises almost anything
-        reason = _first_line(error)
+        reason = first_line(error)
     if arguments is None:
         raise UsageError(f"this model cannot be traced by torch.fx: {reason}")
     try:
         graph_module = _export(copied, arguments)
     except Exception as error:  # and so does torch.export
         raise UsageError(
-            f"this model cannot be traced, neither by torch.fx ({reason}) nor by torch.export ({_first_line(error)}); "
+            f"this model cannot be traced, neither by torch.fx ({reason}) nor by torch.export ({first_line(error)}); "
             "its forward must not branch on the values of a tensor"
         ) from error
     graph_module.meta[LOST] = (
@@ -47,6 +49,22 @@ def trace(model: nn.Module, arguments: ModelArguments | None) -> fx.GraphModule:
         "it ran for an image of this size, and functions that are not modules are named after the module they are in"
     )
     return graph_module
+
+
+class _Tracer(fx.Tracer):
+    """Calls forward with the image alone: torch.fx would hand proxies to what has a default, and take ``if mask``."""
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        kinds = [parameter.kind for parameter in inspect.signature(root_fn).parameters.values()]
+
+        def with_the_image(module: nn.Module, image: Any) -> Any:
+            return root_fn(module, image)
+
+        # Where it takes nothing else than self and the image, this keeps the name that it has in the model.
+        plain = kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
+        return super().create_args_for_root(root_fn if plain else with_the_image, is_module, concrete_args)
 
 
 def _bake(model: nn.Module) -> None:
@@ -100,5 +118,6 @@ def _export(model: nn.Module, arguments: ModelArguments) -> fx.GraphModule:
     return fx.GraphModule(root, graph)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's code says, for a message of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".:")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize import passes, ptq
 from edgecnn.quantize.fold import fold
+from edgecnn.quantize.trace import lost
 from tests import nets
 
 ARGUMENTS = ModelArguments()
@@ -132,6 +134,43 @@ def test_one_module_called_twice_is_folded_and_rewritten_for_each_call():
     written = nets.handwritten()  # its one pool sees 6, 12 and 12 channels
     x = nets.inputs(2, 3, 32, 32)
     nets.assert_close(passes.apply(fold(written), passes.PASSES, ARGUMENTS)(x), written(x))
+
+
+class Optional(nn.Module):
+    """As many models take labels or a mask that training hands them, and inference does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x, mask=None, sides=(1, 1), *rest, scale=2, **more):
+        if mask is not None or rest or more:
+            x = x * mask
+        return F.avg_pool2d(self.conv(x), 6, sides).flatten(1) * scale
+
+
+@pytest.mark.parametrize("arguments", [None, ModelArguments(4, 3, (8, 8))])
+def test_arguments_that_have_a_default_have_it_in_the_graph(arguments):
+    original = Optional().eval()
+    folded = fold(original, arguments)
+    assert [node.op for node in folded.graph.nodes].count("placeholder") == 1
+    assert lost(folded) == ""
+    x = nets.inputs(3, 3, 8, 8)
+    nets.assert_close(folded(x), original(x))
+
+
+def test_a_graph_that_some_rewrite_cannot_take_is_a_usage_error_of_one_line(capsys):
+    class Neighbours(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)) + x.unfold(0, 2, 1).mean()  # there are none of a single image
+
+    with pytest.raises(
+        UsageError, match="'Neighbours' gives no graph that edgecnn understands: .*dimension 0"
+    ) as found:
+        fold(Neighbours(), ModelArguments(3, 3, (8, 8)))
+    assert isinstance(found.value.__cause__, RuntimeError)
+    assert "\n" not in str(found.value)
+    assert capsys.readouterr().err == ""
 
 
 class Branching(nn.Module):

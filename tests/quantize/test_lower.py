@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.layers import (
@@ -114,6 +114,24 @@ def folded(function, **layers):
         (lambda x, m: F.max_pool2d(x, 3, 3, ceil_mode=True), [nn.MaxPool2d]),
         (lambda x, m: F.avg_pool2d(x, 3, 3, 0, True, False), [nn.AvgPool2d]),
         (lambda x, m: F.avg_pool2d(x, 3, 1, 1), [ZeroPad, nn.AvgPool2d]),
+        (lambda x, m: F.pad(x.flatten(2), (0, 0, 1, 0)), [Reshape, nn.ZeroPad2d]),
+        (lambda x, m: F.max_pool2d(x, 3, return_indices=True)[0], [nn.MaxPool2d]),
+        (lambda x, m: F.adaptive_max_pool2d(x, 3, return_indices=True)[0], [nn.MaxPool2d]),
+        (lambda x, m: torch.clamp(x, max=m.gamma), [torch.clamp]),
+        (lambda x, m: torch.clamp(x, 0.5, 0.5), [torch.clamp]),
+        (lambda x, m: F.hardtanh(x, 0.5, 0.5), [F.hardtanh]),
+        (lambda x, m: x.clamp(min=m.gamma.min() * 0), [nn.ReLU]),
+        (lambda x, m: x.clamp(m.gamma.min() * 0, 6 * torch.ones(1)), [nn.ReLU6]),
+        (lambda x, m: x.mean((2, 3), keepdims=True), [GlobalMean]),
+        (lambda x, m: x.mean(axis=(2, 3)), [GlobalMean, nn.Flatten]),
+        (lambda x, m: torch.cat([x, x], axis=1), [torch.cat]),  # type: ignore[call-arg]
+        (lambda x, m: torch.permute(input=x, dims=(0, 2, 3, 1)), [Permute]),
+        (lambda x, m: m.conv(x)[()], [nn.Conv2d]),
+        (lambda x, m: m.conv(x.float()).to(torch.float32), [nn.Conv2d]),
+        (lambda x, m: x.double(), ["double"]),
+        (lambda x, m: torch.rsub(m.conv(x), 2, alpha=3), [nn.Conv2d]),
+        (lambda x, m: torch.rsub(input=x, other=m.conv(x)), [nn.Conv2d, operator.sub]),
+        (lambda x, m: x.add(m.gamma.expand(8, 9, 12)), ["expand", operator.add]),
         (lambda x, m: F.dropout(x, 0.5, m.training) + F.dropout2d(x, training=m.training), [operator.add]),
         (lambda x, m: x.softmax(1), ["softmax"]),
     ],
@@ -137,6 +155,9 @@ def test_functions_become_layers(function, expected):
         (nn.AvgPool2d(2, ceil_mode=True), [ZeroPad, nn.AvgPool2d, operator.mul]),
         (nn.AvgPool2d(3, 2, 1, count_include_pad=False), [ZeroPad, nn.AvgPool2d, operator.mul]),
         (nn.AvgPool2d(3, 2, 1, divisor_override=5), [ZeroPad, nn.AvgPool2d, Scale]),
+        (nn.Dropout3d(), []),
+        (nn.AlphaDropout(), []),
+        (nn.FeatureAlphaDropout(), []),
         (nn.GroupNorm(2, 8), [GroupNorm]),
         (nn.ELU(0.7), [ELU]),
         (nn.GroupNorm(4, 8, affine=False), [GroupNorm]),
@@ -154,6 +175,57 @@ def test_a_batchnorm_of_a_linear_layer_is_folded():
     assert folded(
         lambda x, m: m.bn(m.fc(x.mean((2, 3)))), fc=nn.Linear(8, 5), bn=nn.BatchNorm1d(5)
     ) == [GlobalMean, nn.Flatten, nn.Linear]  # fmt: skip
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_group_norm_may_be_of_anything_that_has_channels(affine):
+    norm = nn.GroupNorm(2, 8, affine=affine)
+    if affine:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    assert folded(lambda x, m: m.norm(x.flatten(2)), norm=norm) == [Reshape, GroupNorm]
+    assert folded(lambda x, m: m.norm(x.mean((2, 3))), norm=norm) == [GlobalMean, nn.Flatten, GroupNorm]
+
+
+def test_the_batch_norm_of_torch_orders_its_weights_otherwise():
+    def forward(x, m):
+        return torch.batch_norm(
+            m.conv(x), m.norm.weight, m.norm.bias, m.norm.running_mean, m.norm.running_var, False, 0.1, 1e-5, True
+        )
+
+    assert folded(forward, norm=nn.BatchNorm2d(8)) == [nn.Conv2d]
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, return_indices=True), nn.AdaptiveMaxPool2d(3, return_indices=True)])
+def test_a_pool_that_also_says_where_its_values_were_is_a_plain_one(pool):
+    def forward(x, m):
+        first, _ = m.pool(F.relu(x))
+        second, _ = m.pool(m.conv(x))
+        return first + second
+
+    found = folded(forward, pool=pool)
+    assert found == [nn.ReLU, nn.MaxPool2d, nn.Conv2d, nn.MaxPool2d, operator.add]
+
+
+def test_so_it_is_for_torch_export_of_which_all_adaptive_pools_say_it(monkeypatch):
+    monkeypatch.setattr("edgecnn.quantize.trace._Tracer", None)  # which then cannot trace anything
+    assert folded(lambda x, m: m.pool(x)[0], pool=nn.MaxPool2d(3, return_indices=True)) == [nn.MaxPool2d]
+    assert folded(lambda x, m: m.pool(x), pool=nn.AdaptiveMaxPool2d(3)) == [nn.MaxPool2d]
+
+
+def test_a_number_less_an_image_is_part_of_the_layer_before_for_torch_export_too(monkeypatch):
+    monkeypatch.setattr("edgecnn.quantize.trace._Tracer", None)
+    assert folded(lambda x, m: 2 - m.conv(x)) == [nn.Conv2d]
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, return_indices=True), lambda x: F.max_pool2d_with_indices(x, [3, 3])])
+def test_a_pool_of_which_the_places_are_used_is_a_usage_error(pool):
+    def forward(x, m):
+        values, places = m.pool(x) if isinstance(pool, nn.Module) else pool(x)
+        return F.max_unpool2d(values, places, [3, 3])
+
+    with pytest.raises(UsageError, match="'(pool|max_pool2d_with_indices)' is a pool of which the model also uses"):
+        folded(forward, **({"pool": pool} if isinstance(pool, nn.Module) else {}))
 
 
 @pytest.mark.parametrize("kind", own_nets.KINDS)
@@ -182,6 +254,14 @@ def test_what_takes_a_tensor_after_it_was_written_over_takes_what_was_written(wr
         return written + 3 * y + before  # y is written by now, before is not
 
     folded(forward, **({"write": write} if isinstance(write, nn.Module) else {}))
+
+
+def test_what_is_written_over_may_be_named_in_the_call():
+    def forward(x, m):
+        y = m.conv(x)
+        return m.relu(input=y) + y
+
+    assert folded(forward, relu=nn.ReLU(inplace=True)) == [nn.Conv2d, nn.ReLU, operator.add]
 
 
 def test_layers_that_share_weights_have_weights_of_their_own():

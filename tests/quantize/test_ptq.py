@@ -121,8 +121,8 @@ def test_a_model_of_which_int8_leaves_nothing_is_refused():
     small, large = nn.Conv2d(3, 6, 3), nn.Linear(6 * 36, 10)
     with torch.no_grad():
         for part in small.parameters():
-            part *= 1e-12
-        large.weight *= 1e12
+            part.mul_(1e-12)
+        large.weight.mul_(1e12)
     net = nn.Sequential(small, nn.ReLU(), nn.Flatten(), large).eval()
     with pytest.raises(CheckFailedError, match="the same logits for all of 64 images: weights or values of some layer"):
         ptq.calibrate(net, ModelArguments(10, 3, (8, 8)), [nets.images(64, (8, 8, 3))], ())

@@ -6,6 +6,7 @@ from torch import fx, nn
 
 from edgecnn.quantize.graph import module_of, shape_of
 from edgecnn.quantize.layers import GlobalMean
+from edgecnn.quantize.simplify import pair
 
 
 class PoolConv2d(nn.Conv2d):
@@ -26,17 +27,14 @@ def pool_as_conv(graph_module: fx.GraphModule) -> None:
     """
     for node in list(graph_module.graph.nodes):
         pool = module_of(graph_module, node)
-        if not (isinstance(pool, nn.AvgPool2d) and _is_plain(pool)):
+        if not (isinstance(pool, nn.AvgPool2d) and is_plain(pool)):
             continue
         _, channels, height, width = shape_of(node.args[0])
-        kernel, stride = _pair(pool.kernel_size), _pair(pool.stride)
+        kernel, stride = pair(pool.kernel_size), pair(pool.stride)
         rewritten = GlobalMean() if kernel == (height, width) else PoolConv2d(channels, kernel, stride)
         graph_module.set_submodule(str(node.target), rewritten)
 
 
-def _is_plain(pool: nn.AvgPool2d) -> bool:
+def is_plain(pool: nn.AvgPool2d) -> bool:
+    """True for an average of as many pixels everywhere, which is what runtimes compute."""
     return pool.padding in (0, (0, 0)) and not pool.ceil_mode and pool.divisor_override is None
-
-
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
