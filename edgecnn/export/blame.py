@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from edgecnn.data.augment import to_input
 from edgecnn.export.flatbuffer import Layer, TFLiteGraph
-from edgecnn.quantize.graph import module_of
+from edgecnn.quantize.graph import module_of, values_of
 from edgecnn.quantize.qdq import fuses_into_relu
 from edgecnn.quantize.simulate import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
 from edgecnn.runtime.internals import tensor_values
@@ -18,20 +16,6 @@ from edgecnn.runtime.preprocess import InputSpec, prepare
 
 TOLERANCE = 0.05  # of the reference's norm; rounding to 8 bits stays well below
 IMAGES = 8
-
-
-class _Recorder(fx.Interpreter):
-    """Runs a graph and keeps what every node gave."""
-
-    def __init__(self, graph_module: fx.GraphModule) -> None:
-        super().__init__(graph_module)
-        self.values: dict[fx.Node, Tensor] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if isinstance(value, Tensor):
-            self.values[n] = value
-        return value
 
 
 def layer_names(content: bytes, graph_module: fx.GraphModule) -> list[str]:
@@ -48,14 +32,12 @@ def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray
     nodes = matched(content, graph_module)
     layers = list(TFLiteGraph(content).layers())
     values = tensor_values(content, prepare(images, spec), [layer.output for layer in layers])
-    recorder = _Recorder(graph_module)
-    with torch.no_grad():
-        recorder.run(to_input(torch.from_numpy(images)))
+    given = values_of(graph_module, to_input(torch.from_numpy(images)))
     errors: dict[str, float] = {}
     for node, layer in zip(nodes, layers, strict=True):
         if node is None:
             return f"a layer of the file ({layer.operation}) has weights of a size that no layer of the model has"
-        expected = recorder.values[_result_of(graph_module, node)]
+        expected = given[_result_of(graph_module, node)]
         if expected.ndim == 4:
             expected = expected.permute(0, 2, 3, 1)
         reference = expected.numpy()

@@ -21,6 +21,20 @@ def example(arguments: ModelArguments, count: int = 1) -> Tensor:
     return torch.zeros(count, arguments.in_channels, *arguments.image_size)
 
 
+def values_of(graph_module: fx.GraphModule, images: Tensor) -> dict[fx.Node, Any]:
+    """What every node gives for ``images`` float32 [n, channels, height, width]."""
+    found: dict[fx.Node, Any] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            found[n] = super().run_node(n)
+            return found[n]
+
+    with torch.no_grad():
+        Recorder(graph_module).run(images)
+    return found
+
+
 def on_noise(network: Callable[[Tensor], Tensor], arguments: ModelArguments) -> Tensor:
     """What ``network`` gives for three images of noise, which are always the same."""
     noise = torch.empty_like(example(arguments, 3)).uniform_(-2, 2, generator=torch.Generator().manual_seed(0))

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.quantize.builders import BUILDERS
-from edgecnn.quantize.graph import add_module, example, module_of, replace
+from edgecnn.quantize.graph import add_module, example, module_of, replace, values_of
 from edgecnn.quantize.layers import GlobalMean, Permute, Reshape, Scale, Slice
 
 IS_TENSOR, RANK = "edgecnn.is_tensor", "edgecnn.rank"  # keys in Node.meta
@@ -45,7 +45,7 @@ def lower(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphMo
 
     It then is for images of one size and any number. Raises UsageError for what no layer can stand for.
     """
-    values, more = (_record(graph_module, arguments, count) for count in (2, 3))
+    values, more = (values_of(graph_module, example(arguments, count)) for count in (2, 3))
     _drop_indices(graph_module, values)
     constants = _constants(graph_module, values, more)
     for node in list(graph_module.graph.nodes):
@@ -81,20 +81,6 @@ def write_out(graph_module: fx.GraphModule) -> None:
 def _operands(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """What a call of add, sub or mul computes with, whether it names them or not."""
     return [*args, *(kwargs[name] for name in OPERANDS if name in kwargs)]
-
-
-def _record(graph_module: fx.GraphModule, arguments: ModelArguments, count: int) -> dict[fx.Node, Any]:
-    """What every node gives for ``count`` grey images."""
-    found: dict[fx.Node, Any] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            found[n] = super().run_node(n)
-            return found[n]
-
-    with torch.no_grad():
-        Recorder(graph_module).run(example(arguments, count))
-    return found
 
 
 def _drop_indices(graph_module: fx.GraphModule, values: dict[fx.Node, Any]) -> None:
