@@ -146,7 +146,8 @@ def _typed(header: Header) -> Header:
         recipe = start.get("recipe", {})
         _check_kind(dict, recipe)
         _check_kind(dict, recipe.get("pruning", {}))
-    _check_kind(int | float, *header.metrics.values(), header.recipe.get("validation", 0.0))
+    shares = (header.recipe.get(name, 0.0) for name in ("validation", "distillation"))
+    _check_kind(int | float, *header.metrics.values(), *shares)
     _check_kind(str, header.model, header.dataset, header.command, header.created, *header.classes)
     return header
 

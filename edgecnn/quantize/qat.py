@@ -49,6 +49,7 @@ from edgecnn.train.state import State
 FOLLOWED = 0.5  # of the epochs; then ranges are frozen
 FOLLOWING, LEARNED = "following", "learned"  # how ranges are found: by the batches, or like weights
 _SCALES = ".smallest_scales"
+DISTILLATION = 0.5  # share of the loss, at least
 
 
 def settings(
@@ -56,7 +57,9 @@ def settings(
 ) -> TrainRecipe:
     """The settings for float weights with this ``header``: images are augmented as they were; ``changes`` override.
 
-    Where nobody knows how they were, images are mirrored if they are ``mirrorable``. Weights of 4 bits start where
+    Where nobody knows how they were, images are mirrored if they are ``mirrorable``. Half of the loss is the float
+    network's, or more where weights learned more from a teacher: with half of it from labels depth_res ended below where
+    its float training had, on the images it was trained on. Weights of 4 bits start where
     adaptive rounding left them, and small steps keep what that gained: at a learning rate of 0.01 depth_res ended below
     calibration, on the images it was trained on. Raises UsageError, naming the setting, for a value that makes no
     training.
@@ -67,7 +70,7 @@ def settings(
         learning_rate=0.01 if quantized.weight_bits == BITS else 0.002,
         warmup_epochs=0.0,
         weight_decay=0.0,
-        distillation=0.5,
+        distillation=max(DISTILLATION, header.recipe.get("distillation", 0.0)),
         **as_before(header.recipe, mirrorable),
     )
     return replace(recipe, **changes)

@@ -105,6 +105,13 @@ def test_images_are_augmented_and_labels_smoothed_as_in_the_float_training() -> 
         qat.settings(floats()[1], learning_rate=0)
 
 
+@pytest.mark.parametrize(("before", "then"), [(None, 0.5), (0.2, 0.5), (0.9, 0.9)])
+def test_what_a_teacher_taught_is_not_left_to_the_labels(before: float | None, then: float) -> None:
+    _, header = floats()
+    learned = {} if before is None else {"distillation": before}
+    assert qat.settings(replace(header, recipe=header.recipe | learned)).distillation == then
+
+
 def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_bits(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
