@@ -58,10 +58,10 @@ def settings(
     """The settings for float weights with this ``header``: images are augmented as they were; ``changes`` override.
 
     Where nobody knows how they were, images are mirrored if they are ``mirrorable``. Half of the loss is the float
-    network's, or more where weights learned more from a teacher: with half of it from labels depth_res ended below where
-    its float training had, on the images it was trained on. Weights of 4 bits start where
-    adaptive rounding left them, and small steps keep what that gained: at a learning rate of 0.01 depth_res ended below
-    calibration, on the images it was trained on. Raises UsageError, naming the setting, for a value that makes no
+    network's, or more where weights learned more from a teacher: with half of it from labels depth_res ended below
+    where its float training had, on the images it was trained on. Weights of 4 bits start where adaptive rounding left
+    them, and small steps keep what that gained: at a learning rate of 0.01 depth_res ended below calibration, on the
+    images it was trained on. Raises UsageError, naming the setting, for a value that makes no
     training.
     """
     recipe = TrainRecipe(
