@@ -144,7 +144,8 @@ def test_a_header_that_is_none(tmp_path: Path, text: str) -> None:
         {"arguments": {"num_classes": 10, "in_channels": 3, "image_size": [32, 100_000]}},
         {"classes": 5}, {"more": 1}, {"recipe": []}, {"metrics": []}, {"metrics": {"test_accuracy": "x"}},
         {"dataset": 5}, {"recipe": {"pruning": "x"}}, {"recipe": {"validation": "x"}},
-        {"recipe": {"distillation": "x"}}, {"start": {"recipe": "x"}}, {"start": {"start": "x"}}, {"start": {"start": {"recipe": {"pruning": "x"}}}},
+        {"recipe": {"distillation": "x"}}, {"start": {"recipe": "x"}}, {"start": {"start": "x"}},
+        {"start": {"start": {"recipe": {"pruning": "x"}}}},
     ],
 )  # fmt: skip
 def test_a_header_with_values_of_another_kind(tmp_path: Path, change: dict[str, Any]) -> None:
