@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.committed import Results, Row
 from benchmarks.summary import RECORDED
 from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
 from edgecnn.errors import UsageError
 from edgecnn.export.source import find_weights
 from edgecnn.prune.iterate import PLAN
@@ -62,19 +63,21 @@ def run(model: str, target: str, how: Sequence[str], place: Path) -> Row:
     }  # fmt: skip
 
 
-def go_on(pruned: Row, how: Sequence[str], place: Path) -> Row:
-    """The row of a network that ``pruned`` tells of, when its shipped weights were trained on in the folder ``place``.
+def go_on(model: str, target: str, how: Sequence[str], place: Path) -> Row:
+    """The row of a network of which pruned weights ship, when these were trained on in the folder ``place``.
 
-    ``how`` are more options of 'edgecnn train'. Epochs and seconds are those before, too.
+    ``how`` are more options of 'edgecnn train'. Raises UsageError where none ship.
     """
-    model, target = pruned["model"], pruned["target"]
+    if (model, target) not in SHIPPED:
+        ship = ", ".join(" ".join(each) for each in SHIPPED)
+        raise UsageError(f"no weights of {model} pruned to {target} ship to go on from (valid: {ship})")
     _, header = find_weights(model, "cifar10", target)
     kept = [f"--{name.replace('_', '-')}={header.recipe[name]}" for name in ("optimizer", "label_smoothing")]
     asked = ["--weights", f"cifar10:{target}", "--out", str(place), *kept, *how]
     asked += ["--resume"] if (place / CHECKPOINT).exists() else []
     _said(Path(f"{place}.json"), "train", *_words(model), *asked)
-    reached = _reached(model, place)
-    return pruned | reached | {name: pruned[name] + reached[name] for name in ("epochs", "seconds")}
+    (pruned,) = (row for row in RESULTS.rows() if (row["model"], row["target"]) == (model, target))
+    return pruned | _reached(model, place) | {"static_w8a8_before": pruned["static_w8a8_before"]}
 
 
 def _words(model: str) -> list[str]:
@@ -85,14 +88,24 @@ def _reached(model: str, place: Path) -> Row:
     """What the weights in ``place`` and the files made of them are, and how they were made."""
     w8a8, w4a8 = (_quantized(place, recipe.name, _words(model)) for recipe in (STATIC_W8A8, STATIC_W4A8))
     header, _ = checkpoint.load(place / WEIGHTS)
+    trained = _since_cut(header)
     teachers = header.teacher.get(TOGETHER, [header.teacher])
     return {
-        "teacher": ", ".join(each.get("model", "") for each in teachers), "epochs": header.training["epochs"],
+        "teacher": ", ".join(each.get("model", "") for each in teachers),
+        "epochs": sum(each["epochs"] for each in trained),
         "images": w8a8["images"], "pruned": header.metrics["test_accuracy"],
         "static_w8a8_before": _accuracy_before(model), "static_w8a8": w8a8["accuracy"], "bytes": w8a8["bytes"],
         "static_w4a8": w4a8["accuracy"], "static_w4a8_bytes": w4a8["bytes"],
-        "seconds": header.training["seconds"], "device": header.training["device"], "command": header.command,
+        "seconds": round(sum(each["seconds"] for each in trained), 1), "device": header.training["device"],
+        "command": header.command,
     }  # fmt: skip
+
+
+def _since_cut(header: Header) -> list[dict[str, Any]]:
+    """The trainings of pruned weights, from the cut on: that of 'edgecnn prune', and what went on from there."""
+    stages = [header.origin, *header.starts()]
+    cut = next(place for place, stage in enumerate(stages) if "pruning" in stage["recipe"])
+    return [stage["training"] for stage in stages[: cut + 1]]
 
 
 def _accuracy_before(model: str) -> float:
@@ -172,10 +185,9 @@ def main(words: list[str] | None = None) -> int:
         how += [] if rate is None else ["--learning-rate", str(rate)]
         parts = [*(teachers or ["itself"]), options.epochs, *([] if rate is None else [rate]), options.seed]
         kind = "-".join(map(str, [*parts, *(["on"] if options.go_on else [])]))
-        known = {(row["model"], row["target"]): row for row in RESULTS.rows()}
         for model, target in itertools.product(options.model, options.target):
             place = options.runs / f"{model}-{target.replace(':', '')}-{kind}"
-            row = go_on(known[model, target], how, place) if options.go_on else run(model, target, how, place)
+            row = (go_on if options.go_on else run)(model, target, how, place)
             if options.record and (model, target) in SHIPPED:
                 ship(place, row[STATIC_W8A8.name])
             yield row

@@ -40,6 +40,7 @@ from edgecnn.runtime.tflite_verifier import verify
 
 SCORING_BATCH = 250
 MODEL = "the PyTorch model"  # among scores by file
+TOO_SMALL = "weights or values of some layer may be too small for the scales that engines can use"
 
 
 @dataclass(frozen=True)
@@ -189,11 +190,16 @@ def _check_operations(file: str, draft: Draft) -> None:
 def _compare(
     each: Judged, drafts: dict[str, Draft], images: np.ndarray, exact: np.ndarray, folder: Path, image: Image
 ) -> Judged:
-    """Against the logits ``exact`` [n, classes] of the float model on ``images``."""
+    """Against the logits ``exact`` [n, classes] of the float model on ``images``, where nothing can be scored."""
     if each.artifact is None:
         return each
     with _open(folder / each.file, drafts[each.file], image) as runner:
         logits = np.concatenate([predict(runner, piece) for piece in _pieces(images)])
+        try:
+            parity.check_told_apart(each.file, logits, exact, lambda: TOO_SMALL)
+        except CheckFailedError as error:
+            (folder / each.file).unlink()
+            return replace(each, artifact=None, failure=str(error))
     likeness = Likeness(len(images), agreement(logits.argmax(1), exact.argmax(1)), sqnr(exact, logits))
     gate: parity.Gate = {
         "synthetic_images": likeness.images, "float_agreement": likeness.agreement, "float_sqnr_db": likeness.sqnr_db,

@@ -65,16 +65,20 @@ def write_out(graph_module: fx.GraphModule) -> None:
         if node.op == "call_module":
             given = inspect.signature(graph_module.get_submodule(node.target).forward).bind(*node.args, **node.kwargs)
             node.args, node.kwargs = given.args, given.kwargs
-        elif _name(node) in BINARY and node.kwargs.keys() <= {*OPERANDS, "alpha"}:
-            operands = _operands(node.args, node.kwargs)
-            if len(operands) != 2:
+        elif _name(node) in BINARY:
+            args, named = node.args, dict(node.kwargs)
+            if isinstance(node.target, torch._ops.OpOverload):
+                names = [argument.name for argument in node.target._schema.arguments]
+                args, named = (), dict(zip(names, node.args, strict=False)) | named
+            operands = _operands(args, named)
+            if len(operands) != 2 or not named.keys() <= {*OPERANDS, "alpha"}:
                 continue
             if _name(node) == "rsub":
                 operands.reverse()
                 node.target = operator.sub
-            if "alpha" in node.kwargs:
+            if "alpha" in named:
                 with graph.inserting_before(node):
-                    operands[1] = graph.call_function(operator.mul, (operands[1], node.kwargs["alpha"]))
+                    operands[1] = graph.call_function(operator.mul, (operands[1], named["alpha"]))
             node.args, node.kwargs = tuple(operands), {}
 
 

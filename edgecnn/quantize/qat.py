@@ -3,9 +3,9 @@
 The ranges of activations start as calibration found them and follow the batches; in the second part of the training
 they stay, so that the weights settle on fixed grids. The scales of weights follow the weights. BatchNorm normalizes as
 in the float training, and is folded with its running statistics into the weights that are quantized, at the end for
-good. Half of the loss is what the float network says of the same images, which keeps a network that has seen these
-images often from learning them by heart (A. Mishra and D. Marr, "Apprentice", 2017). What is kept is the moving average
-of all of it, weights and ranges alike.
+good. Half of the loss, or more, is what the float network says of the same images, which keeps a network that has seen
+these images often from learning them by heart (A. Mishra and D. Marr, "Apprentice", 2017). What is kept is the moving
+average of all of it, weights and ranges alike.
 """
 
 from __future__ import annotations

@@ -156,3 +156,19 @@ def test_weights_of_another_data_set_are_refused(tmp_path, capfd):
     path = checkpoint.shipped("lenet", "digits")
     line = refused(capfd, "--model", "lenet", "--calibration", "synthetic", "--weights", path, "--data", "cifar10")
     assert line == f"{path} was trained on digits, not on cifar10; leave --data out"
+
+
+def test_a_file_of_which_int8_leaves_nothing_is_refused_though_nothing_is_scored(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(source, "SYNTHETIC_IMAGES", IMAGES)
+    shipped = checkpoint.shipped("mod_cnn", "digits")
+    assert shipped is not None
+    header, tensors = checkpoint.load(shipped)
+    small = {name: 1e-10 * tensor for name, tensor in tensors.items() if name.startswith("fc1.")}
+    weights = tmp_path / "small.safetensors"  # what a ReLU lets through, the next layer makes large again
+    checkpoint.save(weights, header, tensors | small | {"fc2.weight": 1e10 * tensors["fc2.weight"]})
+    words = ["--model", "mod_cnn", "--weights", str(weights), *WORDS[2:], "--out", str(tmp_path / "bundle")]
+    assert main(["quantize", *words]) == 1
+    assert (
+        "mod_cnn_static_w8a8.tflite: gives the same logits for all 32 images, unlike PyTorch" in capfd.readouterr().err
+    )
+    assert not (tmp_path / "bundle" / "mod_cnn_static_w8a8.tflite").exists()
