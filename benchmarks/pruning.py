@@ -51,7 +51,7 @@ def run(model: str, target: str, how: Sequence[str], place: Path) -> Row:
     Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
     unpruned model's.
     """
-    _accuracy_before(model)  # before minutes of training
+    before = _accuracy_before(model)  # before minutes of training
     asked = ["--target", target, "--out", str(place), *how, *FINER.get((model, target), ())]
     asked += ["--resume"] if (place / PLAN).exists() else []
     document = _said(Path(f"{place}.json"), "prune", *_words(model), *asked)
@@ -59,7 +59,8 @@ def run(model: str, target: str, how: Sequence[str], place: Path) -> Row:
     return {
         "model": model, "target": target, "importance": pruning["importance"], "steps": pruning["steps"],
         "multiple": pruning["multiple"], "shares": document["shares"], "met": document["met"],
-        "widths": document["widths"], "float32": document["unpruned"]["accuracy"], **_reached(model, place),
+        "widths": document["widths"], "float32": document["unpruned"]["accuracy"],
+        "static_w8a8_before": before, **_reached(model, place),
     }  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def go_on(model: str, target: str, how: Sequence[str], place: Path) -> Row:
     asked += ["--resume"] if (place / CHECKPOINT).exists() else []
     _said(Path(f"{place}.json"), "train", *_words(model), *asked)
     (pruned,) = (row for row in RESULTS.rows() if (row["model"], row["target"]) == (model, target))
-    return pruned | _reached(model, place) | {"static_w8a8_before": pruned["static_w8a8_before"]}
+    return pruned | _reached(model, place)
 
 
 def _words(model: str) -> list[str]:
@@ -94,7 +95,7 @@ def _reached(model: str, place: Path) -> Row:
         "teacher": ", ".join(each.get("model", "") for each in teachers),
         "epochs": sum(each["epochs"] for each in trained),
         "images": w8a8["images"], "pruned": header.metrics["test_accuracy"],
-        "static_w8a8_before": _accuracy_before(model), "static_w8a8": w8a8["accuracy"], "bytes": w8a8["bytes"],
+        "static_w8a8": w8a8["accuracy"], "bytes": w8a8["bytes"],
         "static_w4a8": w4a8["accuracy"], "static_w4a8_bytes": w4a8["bytes"],
         "seconds": round(sum(each["seconds"] for each in trained), 1), "device": header.training["device"],
         "command": header.command,
@@ -103,7 +104,7 @@ def _reached(model: str, place: Path) -> Row:
 
 def _since_cut(header: Header) -> list[dict[str, Any]]:
     """The trainings of pruned weights, from the cut on: that of 'edgecnn prune', and what went on from there."""
-    stages = [header.origin, *header.starts()]
+    stages = list(header.stages())
     cut = next(place for place, stage in enumerate(stages) if "pruning" in stage["recipe"])
     return [stage["training"] for stage in stages[: cut + 1]]
 

@@ -91,15 +91,15 @@ class Header:
 
         One that training went on from a pruned network is still of its shape, and goes by its target.
         """
-        recipes = [self.recipe, *(each.get("recipe", {}) for each in self.starts())]
+        recipes = [stage.get("recipe", {}) for stage in self.stages()]
         return next((str(each["pruning"].get("target", "")) for each in recipes if "pruning" in each), "")
 
-    def starts(self) -> Iterator[dict[str, Any]]:
-        """The origins of the weights that training began with, of those that theirs did, and so on."""
-        start = self.start
-        while start:
-            yield start
-            start = start.get("start", {})
+    def stages(self) -> Iterator[dict[str, Any]]:
+        """Recipe and training of these weights, then of those that training began with, and so on."""
+        stage = {"recipe": self.recipe, "training": self.training, "start": self.start}
+        while stage:
+            yield stage
+            stage = stage.get("start", {})
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -140,10 +140,10 @@ def _typed(header: Header) -> Header:
     """The header; raises TypeError where what it says is not of the kind that it should be."""
     whole = (header.recipe, header.metrics, header.training, header.versions, header.quantization, header.teacher)
     _check_kind(dict, *whole, header.start)
-    _check_kind(dict, header.recipe.get("augmentation", {}), header.recipe.get("pruning", {}))
-    for start in header.starts():
-        _check_kind(dict, start)
-        recipe = start.get("recipe", {})
+    _check_kind(dict, header.recipe.get("augmentation", {}))
+    for stage in header.stages():
+        _check_kind(dict, stage)
+        recipe = stage.get("recipe", {})
         _check_kind(dict, recipe)
         _check_kind(dict, recipe.get("pruning", {}))
     shares = (header.recipe.get(name, 0.0) for name in ("validation", "distillation"))

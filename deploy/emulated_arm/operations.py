@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from statistics import median_low
 from typing import Any
 
@@ -18,6 +19,7 @@ from edgecnn.deploy.emulated_arm.together import Poll, together
 from edgecnn.deploy.emulated_arm.verdict import check_counts
 from edgecnn.errors import CheckFailedError
 from edgecnn.measure.cases import Order
+from edgecnn.runtime.tflite_verifier import read_verified
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ def instructions_by_operation(
 
     An operation costs what the prefix that ends with it takes more than the one before, of the medians over
     ``settings.runs`` processes. Where the engine fuses two, the first has too many and the second too few. Raises
-    CheckFailedError when the file cannot be run there or its counts do not repeat, UsageError for what cannot be asked
-    of an emulated CPU, and what emulator_for raises.
+    BadFileError for a file that the verifier refuses, CheckFailedError when it cannot be run there or its counts do not
+    repeat, UsageError for what cannot be asked of an emulated CPU, and what emulator_for raises.
     """
     cpu = find(target)
     case = find_tflite(order, say)[0]
+    read_verified(Path(case.file))  # an emulator is no wall: what runs in it may do whatever this user may
     emulator = make(cpu, say)
     runs = order.settings.runs
     answers = together([partial(_count, case.file, emulator, say, number + 1, runs) for number in range(runs)])

@@ -67,7 +67,7 @@ def describe(name: str) -> dict[str, Any]:
 
 def _in_all(header: Header) -> dict[str, float | None]:
     """Epochs and seconds from fresh weights on; None where a training on the way did not say."""
-    stages = [header.training, *(start.get("training", {}) for start in header.starts())]
+    stages = [stage.get("training", {}) for stage in header.stages()]
     known = {name: [stage.get(name) for stage in stages] for name in ("epochs", "seconds")}
     return {name: None if None in values else round(sum(values), 1) for name, values in known.items()}
 

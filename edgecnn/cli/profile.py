@@ -46,14 +46,11 @@ def command(
     from edgecnn.report.profile import text
     from edgecnn.runtime.bundle import open_bundle
     from edgecnn.runtime.signature import require_signature
-    from edgecnn.runtime.tflite_verifier import read_verified
 
     require_signature(path, public_key)
     if path.is_dir():
         path = path / open_bundle(path).artifact().file
     if target != LOCAL:
-        if path.suffix == ".tflite":
-            read_verified(path)  # an emulator is no wall: what runs in it may do whatever this user may
         order = Order((path,), ("litert",), (threads,), (batch,), Settings(runs, pin=() if pin is None else (pin,)))
         counted = operations_on(target, order, say=lambda line: click.echo(line, err=True))
         if as_json:

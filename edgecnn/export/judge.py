@@ -198,8 +198,7 @@ def _compare(
         try:
             parity.check_told_apart(each.file, logits, exact, lambda: TOO_SMALL)
         except CheckFailedError as error:
-            (folder / each.file).unlink()
-            return replace(each, artifact=None, failure=str(error))
+            return _refused(each, folder, error)
     likeness = Likeness(len(images), agreement(logits.argmax(1), exact.argmax(1)), sqnr(exact, logits))
     gate: parity.Gate = {
         "synthetic_images": likeness.images, "float_agreement": likeness.agreement, "float_sqnr_db": likeness.sqnr_db,
@@ -240,12 +239,17 @@ def _pass_accuracy(
         if _needs_the_model(draft, source):
             gate |= parity.check_loss(each.file, Comparison(scores[MODEL], score), blame, most)
     except CheckFailedError as error:
-        (folder / each.file).unlink()
-        return replace(each, artifact=None, failure=str(error))
+        return _refused(each, folder, error)
     accuracy = Accuracy(score.right, score.images)
     return replace(
         each, score=score, artifact=replace(each.artifact, accuracy=accuracy, gate=each.artifact.gate | gate)
     )
+
+
+def _refused(each: Judged, folder: Path, error: CheckFailedError) -> Judged:
+    """The outcome without its file, which goes."""
+    (folder / each.file).unlink()
+    return replace(each, artifact=None, failure=str(error))
 
 
 def _blame(draft: Draft, source: Source, runner: Runner) -> str:

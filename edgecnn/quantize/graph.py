@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -126,7 +128,8 @@ def replace(graph_module: fx.GraphModule, node: fx.Node, value: fx.Node) -> None
 
 def propagate_shapes(graph_module: fx.GraphModule, arguments: ModelArguments) -> None:
     """Give every node ``meta["tensor_meta"].shape`` for one image."""
-    ShapeProp(graph_module).propagate(example(arguments))
+    with contextlib.redirect_stderr(io.StringIO()):  # torch.fx prints the traceback of an error before it raises it
+        ShapeProp(graph_module).propagate(example(arguments))
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:

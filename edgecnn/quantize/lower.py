@@ -66,10 +66,7 @@ def write_out(graph_module: fx.GraphModule) -> None:
             given = inspect.signature(graph_module.get_submodule(node.target).forward).bind(*node.args, **node.kwargs)
             node.args, node.kwargs = given.args, given.kwargs
         elif _name(node) in BINARY:
-            args, named = node.args, dict(node.kwargs)
-            if isinstance(node.target, torch._ops.OpOverload):
-                names = [argument.name for argument in node.target._schema.arguments]
-                args, named = (), dict(zip(names, node.args, strict=False)) | named
+            args, named = _named(node.target, node.args, node.kwargs)
             operands = _operands(args, named)
             if len(operands) != 2 or not named.keys() <= {*OPERANDS, "alpha"}:
                 continue
@@ -80,6 +77,14 @@ def write_out(graph_module: fx.GraphModule) -> None:
                 with graph.inserting_before(node):
                     operands[1] = graph.call_function(operator.mul, (operands[1], named["alpha"]))
             node.args, node.kwargs = tuple(operands), {}
+
+
+def _named(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments of a call, in places and by names; an ATen overload names all of them."""
+    if not isinstance(target, torch._ops.OpOverload):
+        return list(args), dict(kwargs)
+    names = (argument.name for argument in target._schema.arguments)
+    return [], dict(zip(names, args, strict=False)) | dict(kwargs)
 
 
 def _operands(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
@@ -157,14 +162,11 @@ class _Lowering:
         self.name = _name(node) or ""
         args: Any = fx.map_arg(tuple(node.args), lambda each: constants.get(each, each))
         kwargs: Any = fx.map_arg(dict(node.kwargs), lambda each: constants.get(each, each))
-        self.args: list[Any] = list(args)
-        self.kwargs: dict[str, Any] = dict(kwargs)
         # F.batch_norm has the name of torch's and another order.
         target = torch.ops.aten.batch_norm.default if node.target is torch.batch_norm else node.target
+        self.args, self.kwargs = _named(target, args, kwargs)
         if isinstance(target, torch._ops.OpOverload):
-            names = [argument.name for argument in target._schema.arguments]
-            self.kwargs |= dict(zip(names, self.args, strict=False))
-            self.args = [self.kwargs.pop(names[0])]
+            self.args = [self.kwargs.pop(target._schema.arguments[0].name)]
         self.kwargs = {ALIASES.get(name, name): value for name, value in self.kwargs.items()}
         if "input" in self.kwargs:
             self.args = [self.kwargs.pop("input"), *self.args]

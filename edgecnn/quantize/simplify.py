@@ -5,8 +5,6 @@ Unlike ``passes``, none of them is a matter of taste or target. Each says what b
 
 from __future__ import annotations
 
-import contextlib
-import io
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -84,20 +82,14 @@ def _over_tokens(norm: fx.Node) -> bool:
 def simplify(graph_module: fx.GraphModule, arguments: ModelArguments) -> fx.GraphModule:
     """Apply every rewrite of this room, in place."""
     for rewrite in _REWRITES:
-        _shapes(graph_module, arguments)
+        propagate_shapes(graph_module, arguments)
         for node in list(graph_module.graph.nodes):
             module = module_of(graph_module, node)
             if module is not None:
                 rewrite(graph_module, node, module)
         finish(graph_module)
-    _shapes(graph_module, arguments)
+    propagate_shapes(graph_module, arguments)
     return graph_module
-
-
-def _shapes(graph_module: fx.GraphModule, arguments: ModelArguments) -> None:
-    """``propagate_shapes`` without the traceback that torch.fx prints of an error before it raises it."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        propagate_shapes(graph_module, arguments)
 
 
 def _set(graph_module: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
