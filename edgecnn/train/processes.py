@@ -68,6 +68,16 @@ class Processes:
         """This process's part of a batch; the parts of all processes make up the batch and are of one size."""
         return batch[self.rank :: self.count]
 
+    def together(self, part: Tensor, count: int) -> Tensor:
+        """What ``share`` took apart: values for a batch of ``count``, in each process, from its ``part`` of them."""
+        batch = part.new_zeros(count, *part.shape[1:])
+        batch[self.rank :: self.count] = part
+        return self.total(batch)
+
+    def agreed(self, found: bool, device: torch.device) -> bool:
+        """What the first process found, in all of them, which train on ``device``."""
+        return bool(self.total(torch.tensor(int(found and self.first), device=device)))
+
     def parallel(self, model: nn.Module, device: torch.device) -> nn.Module:
         """``model``, its gradients averaged over the processes; itself when there is only one."""
         if self.count == 1:

@@ -3,13 +3,17 @@
 A teacher several times as large as its pupil makes most of the work of a training. With views it is asked once about
 each of a number of augmented copies of all images, and its answers are kept on disk for every pupil to come (Z. Shen
 and E. Xing, "A fast knowledge distillation framework for visual recognition", 2022).
+
+Where images are mirrored at random, it is asked about each copy and about its mirror image, and the mean is what it
+says of both (test-time augmentation, as in A. Krizhevsky et al., "ImageNet classification with deep convolutional
+neural networks", 2012). So pupils may mirror a view anew each time, and one is as good as two.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +24,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Generator, Tensor, nn
 
 from edgecnn.checkpoint import digest
-from edgecnn.data.augment import to_input
+from edgecnn.data.augment import flip, to_input
 from edgecnn.errors import BadFileError
 from edgecnn.runtime.files import write_bytes
 from edgecnn.runtime.places import cache_folder
@@ -32,7 +36,7 @@ from edgecnn.train.recipe import TrainRecipe
 VARIABLE = "EDGECNN_CACHE"
 CHUNK = 1000  # images that are augmented and shown to the teacher at once
 _ADVICE = "logits"
-_FORMAT = 2  # of what is augmented and asked how; goes up when a view of the same settings becomes another
+_FORMAT = 3  # of what is augmented and asked how; goes up when a view of the same settings becomes another
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Fresh:
 class Views:
     """As many augmented copies of all images as the recipe says, one for each epoch, again and again.
 
+    If the recipe mirrors images, those of a view are mirrored for every batch, and answers are to both.
     ``teacher``, as it is asked, gives its answers, which are kept below the cache folder under what they depend on;
     those of each network of a committee by themselves, for other committees.
     """
@@ -90,6 +95,8 @@ class Views:
     ) -> None:
         self._images, self._labels, self._recipe = images, labels, recipe
         self._processes = processes
+        self._still = replace(recipe.augmentation, flip=False)
+        self._generator = Generator()
         answers = cache_folder(VARIABLE) / "answers"
         self._asked = [(member, answers / self._key(member)) for member in members(teacher)]
         self._number: int | None = None
@@ -100,26 +107,43 @@ class Views:
         if number != self._number:
             self._view, self._advice = self._made(number)
             self._number = number
+        self._generator.manual_seed(seed(self._recipe.seed, epoch, AUGMENT + self._processes.rank))
 
     def batch(self, chosen: Tensor) -> Batch:
-        """Takes the images out of the view."""
-        return Batch(*(each.index_select(0, chosen) for each in (self._view, self._labels, self._advice)))
+        """Takes the images out of the view, and mirrors some."""
+        images, labels, advice = (each.index_select(0, chosen) for each in (self._view, self._labels, self._advice))
+        return Batch(flip(images, self._generator) if self._mirrors else images, labels, advice)
+
+    @property
+    def _mirrors(self) -> bool:
+        return self._recipe.augmentation.flip
 
     def _made(self, number: int) -> tuple[Tensor, Tensor]:
-        """The images of a view, as they were augmented, and the teacher's logits float32 [n, classes]."""
+        """The images of a view, augmented but not mirrored, and the teacher's logits float32 [n, classes]."""
         generator = Generator().manual_seed(seed(self._recipe.seed, number, VIEW))
-        view = torch.cat([self._recipe.augmentation(chunk, generator) for chunk in self._images.split(CHUNK)])
+        view = torch.cat([self._still(chunk, generator) for chunk in self._images.split(CHUNK)])
         paths = [folder / f"{number}.safetensors" for _, folder in self._asked]
         for (member, _), path in zip(self._asked, paths, strict=True):
-            if self._processes.first and not path.exists():
-                write_bytes(path, tensors_to_bytes({_ADVICE: self._ask(member, view).half().cpu()}))
+            if self._processes.agreed(path.exists(), view.device):
+                continue
+            answers = self._ask(member, view)
+            if self._processes.first:
+                write_bytes(path, tensors_to_bytes({_ADVICE: answers.half().cpu()}))
         self._processes.wait()
         return view, torch.stack([self._read(path).float() for path in paths]).mean(0).to(view.device)
 
     def _ask(self, network: nn.Module, images: Tensor) -> Tensor:
+        """What a network says of a view; each process asks about its share."""
+        answers = []
         precision = self._recipe.precision == "bfloat16"
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=precision):
-            return torch.cat([network(to_input(chunk)).float() for chunk in images.split(CHUNK)])
+            for chunk in images.split(CHUNK):
+                seen = to_input(self._processes.share(chunk))
+                answer = network(seen).float()
+                if self._mirrors:
+                    answer = (answer + network(seen.flip(3)).float()) / 2
+                answers.append(self._processes.together(answer, len(chunk)))
+        return torch.cat(answers)
 
     def _read(self, path: Path) -> Tensor:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load
 
 import edgecnn
 from edgecnn import checkpoint
@@ -17,6 +18,7 @@ from edgecnn.cli.main import main
 from edgecnn.models import registry
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS
 from edgecnn.train.processes import Processes, joined
+from edgecnn.train.views import VARIABLE
 from tests.train import each_process, small
 
 ROOT = Path(edgecnn.__file__).parent.parent
@@ -66,6 +68,22 @@ def test_two_processes_train_as_one_and_one_of_them_writes(tmp_path: Path, monke
     assert document["metrics"]["test_accuracy"] == pytest.approx(alone["test_accuracy"], abs=0.01)
     assert document["metrics"]["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-3)
     assert len((tmp_path / "two" / CURVE).read_text().splitlines()) == 3
+
+
+def test_two_processes_share_what_a_teacher_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught = ["--teacher", "lenet", "--views", "1", "--flip", "--epochs", "1"]
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "of_two"))
+    _, notes = torchrun(tmp_path, *taught, "--out", str(tmp_path / "two"))
+    assert [note["code"] for note in notes] == [0, 0]
+    assert [note["written"] for note in notes] == [["0.safetensors", CHECKPOINT, CURVE, WEIGHTS], []]
+    assert notes[0]["weights"] == notes[1]["weights"]
+
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "of_one"))
+    assert main([*WORDS, "--model", "lenet", *taught, "--out", str(tmp_path / "one")]) == 0
+    both, alone = ((tmp_path / folder).glob("answers/*/0.safetensors") for folder in ("of_two", "of_one"))
+    (of_two,), (of_one,) = ([load(path.read_bytes())["logits"] for path in paths] for paths in (both, alone))
+    torch.testing.assert_close(of_two, of_one, atol=0.02, rtol=0)
+    assert of_one.std() > 1, "they say something"
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path) -> None:

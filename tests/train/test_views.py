@@ -38,6 +38,9 @@ class Counting(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.asked.append(x)
+        return self.said(x)
+
+    def said(self, x: Tensor) -> Tensor:
         top, bottom = x[:, :, :8].mean((1, 2, 3)), x[:, :, 8:].mean((1, 2, 3))
         return torch.stack([top - bottom, bottom - top, top * 0 + self.bias], 1)
 
@@ -61,10 +64,18 @@ def weights(
     return [tensor.numpy().tobytes() for _, tensor in sorted(checkpoint.load(folder / WEIGHTS)[1].items())]
 
 
+def viewed(teacher: nn.Module, recipe: TrainRecipe) -> tuple[Tensor, Tensor, Views]:
+    """Images, labels, and their first view."""
+    images, labels = (torch.from_numpy(array) for array in small.dataset().train.take(np.arange(IMAGES)))
+    views = Views(images, labels, recipe, teacher, Processes())
+    views.begin(0)
+    return images, labels, views
+
+
 def test_the_teacher_is_asked_once_for_each_view_and_not_by_the_next_pupil(tmp_path: Path) -> None:
     teacher, again = Counting(), Counting()
     first = weights(tmp_path / "first", RECIPE, teacher)
-    assert teacher.images == 2 * IMAGES
+    assert teacher.images == 2 * 2 * IMAGES, "two views, and their mirror images"
     assert not teacher.asked[0].equal(teacher.asked[len(teacher.asked) // 2]), "views differ"
     assert weights(tmp_path / "second", RECIPE, again) == first
     weights(tmp_path / "other", RECIPE, again, "resnet8")
@@ -87,23 +98,21 @@ def test_another_teacher_is_asked(tmp_path: Path) -> None:
     weights(tmp_path / "first", replace(RECIPE, epochs=1), Counting())
     other = Counting(bias=3.0)
     weights(tmp_path / "second", replace(RECIPE, epochs=1), other)
-    assert other.images == IMAGES
+    assert other.images == 2 * IMAGES
 
 
 def test_each_of_several_teachers_is_asked_once_whoever_it_teaches_with(tmp_path: Path, kept: Path) -> None:
     one, two = Counting(), Counting(bias=3.0)
     alone = weights(tmp_path / "first", RECIPE, one)
     both = weights(tmp_path / "second", RECIPE, Committee([one, two]))
-    assert one.images == two.images == 2 * IMAGES
+    assert one.images == two.images == 2 * 2 * IMAGES
     assert len(list(kept.glob("*"))) == 2
     assert both != alone
 
 
 def test_what_several_teachers_say_is_the_mean_of_their_logits() -> None:
-    images, labels = (torch.from_numpy(array) for array in small.dataset().train.take(np.arange(IMAGES)))
     teachers = [Counting(), Counting(bias=3.0)]
-    views = Views(images, labels, RECIPE, Committee(teachers), Processes())
-    views.begin(0)
+    _, _, views = viewed(Committee(teachers), RECIPE)
     batch = views.batch(torch.arange(10))
     asked = teachers[0].asked[0][:10]
     expected = sum(teacher(asked) for teacher in teachers) / 2
@@ -122,15 +131,37 @@ def test_kept_answers_teach_as_those_that_are_asked_for(tmp_path: Path) -> None:
 
 def test_a_batch_is_of_the_images_that_the_teacher_saw_with_what_it_said_of_them() -> None:
     teacher = Counting()
-    images, labels = (torch.from_numpy(array) for array in small.dataset().train.take(np.arange(IMAGES)))
-    views = Views(images, labels, RECIPE, teacher, Processes())
-    views.begin(0)
+    still = replace(RECIPE, augmentation=Augmentation(shift=1, flip=False))
+    images, labels, views = viewed(teacher, still)
     chosen = torch.tensor([7, 3, 50])
     batch = views.batch(chosen)
     (asked,) = teacher.asked
     assert to_input(batch.images).equal(asked[chosen]) and batch.labels.equal(labels[chosen])
     assert batch.advice is not None and batch.advice.equal(Counting()(asked)[chosen].half().float())
     assert not batch.images.equal(images[chosen]), "augmented"
+
+
+class Left(Counting):
+    """Looks at the left half alone."""
+
+    def said(self, x: Tensor) -> Tensor:
+        return super().said(x[..., : x.shape[3] // 2]) ** 2
+
+
+def test_images_are_mirrored_anew_in_each_epoch_and_the_answer_is_to_both() -> None:
+    teacher = Left()
+    _, _, views = viewed(teacher, replace(RECIPE, views=1))
+    chosen = torch.arange(50)
+    batches = [views.batch(chosen)]
+    views.begin(1)
+    batches.append(views.batch(chosen))
+    view, mirrored = (each[chosen] for each in teacher.asked)
+    turned = [(to_input(batch.images) != view).flatten(1).any(1) for batch in batches]
+    assert not turned[0].equal(turned[1])
+    for batch, which in zip(batches, turned, strict=True):
+        assert to_input(batch.images).equal(torch.where(which[:, None, None, None], mirrored, view))
+        assert batch.advice is not None
+        torch.testing.assert_close(batch.advice, (teacher.said(view) + teacher.said(mirrored)) / 2, atol=2e-3, rtol=0)
 
 
 def test_a_training_goes_on_in_the_view_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
