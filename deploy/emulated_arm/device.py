@@ -27,7 +27,7 @@ Request = dict[str, Any]
 COUNTS = "EDGECNN_COUNTS"  # names the file that count_instructions.c writes
 MARK = 0x45434E4B  # as in count_instructions.c
 WARM_UPS, CALLS = 8, 5  # Python finds its quick way through a loop in the first few rounds
-NOISE = 100  # images, for a file without a bundle
+NOISE = 100  # images, where none come with the file
 
 # getauxval(3): which words hold the CPU's features, and the bits of those that measure.machine names.
 HWCAP, HWCAP2 = 16, 26
@@ -86,8 +86,8 @@ def imports() -> Request:
 def outputs(case: Request, most: int) -> Request:
     """Raw outputs for the first ``most`` images of the bundle's sample, one at a time as a camera gives them.
 
-    ``exact`` tells whether they are to be the same everywhere. A file without a bundle gets noise, and nothing is right
-    or wrong.
+    ``exact`` tells whether they are to be the same everywhere. A file without a bundle, or of one without a sample,
+    gets noise, and nothing is right or wrong.
     """
     import numpy as np
 
@@ -98,11 +98,12 @@ def outputs(case: Request, most: int) -> Request:
     from edgecnn.runtime.tflite_file import read
 
     with open_case(case) as runner:
-        if case["bundle"] is None:
+        bundle = None if case["bundle"] is None else open_bundle(Path(case["bundle"]))
+        if bundle is None or bundle.manifest.sample is None:
             shape = (NOISE, *runner.input.image)
             images, labels = np.random.default_rng(0).integers(0, 256, shape, np.uint8), None
         else:
-            images, labels = (part[:most] for part in open_bundle(Path(case["bundle"])).sample())
+            images, labels = (part[:most] for part in bundle.sample())
         tensor = prepare(images, runner.input)
         raw = np.concatenate([runner.run(tensor[index : index + 1]) for index in range(len(tensor))])
         right = None if labels is None else int((dequantize(raw, runner.output).argmax(axis=1) == labels).sum())

@@ -90,16 +90,23 @@ def check_name(name: str) -> str:
 
 
 def deploy(
-    address: Address, path: Path, name: str, install: Install, say: Say = lambda _line: None, *, service: bool = False
+    address: Address,
+    path: Path,
+    name: str,
+    install: Install,
+    say: Say = lambda _line: None,
+    *,
+    service: bool = False,
+    key: Path | None = None,
 ) -> Deployed:
     """Put the bundle in the folder ``path`` on a board, test it there, and make it the version that runs.
 
-    As a ``service`` it is then copied to root's folder, where systemd keeps it running (see service.py), and nothing
-    stays in the user's. Raises what open_bundle, Board and Environment do, and CheckFailedError when the self-test
-    fails or the service does not get ready; then, as after an interruption, what ran before runs on and the new version
-    is removed.
+    With ``key``, a public PEM file, the bundle must be signed by it. As a ``service`` it is then copied to root's
+    folder, where systemd keeps it running (see service.py), and nothing stays in the user's. Raises what open_bundle,
+    Board and Environment do, and CheckFailedError when the self-test fails or the service does not get ready; then, as
+    after an interruption, what ran before runs on and the new version is removed.
     """
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, key)
     stop = threading.Event()  # never set: Ctrl-C comes as an exception
     with tempfile.TemporaryDirectory(prefix="edgecnn-") as work, Board(address, stop, say, "share") as board:
         folder = Path(work)

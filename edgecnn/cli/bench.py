@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.cli.options import Number, signature_option
-from edgecnn.errors import CheckFailedError, EdgeCNNError, UntrustworthyError, UsageError
+from edgecnn.errors import CheckFailedError, EdgeCNNError, OutputError, UntrustworthyError, UsageError
 
 if TYPE_CHECKING:
     from edgecnn.measure.measurement import Session
@@ -101,7 +101,7 @@ def command(
     from edgecnn.cli.targets import bench_on_all, board_install
     from edgecnn.measure.cases import Order
     from edgecnn.measure.measurement import Settings
-    from edgecnn.runtime.files import refuse_existing
+    from edgecnn.runtime.files import refuse_existing_file
     from edgecnn.runtime.signature import require_signature
 
     for path in paths:
@@ -110,7 +110,7 @@ def command(
     install = board_install(targets, offline, keep)
     files = {} if file is None else several.files_of(file, targets)
     for path in files.values():
-        refuse_existing(path, force)
+        refuse_existing_file(path, force)
     names = tuple(dict.fromkeys(name.strip() for name in (runtimes or "").split(",") if name.strip()))
     if runtimes is not None and not names:
         raise UsageError(f"--runtime '{runtimes}' names no runtime")
@@ -118,19 +118,31 @@ def command(
     with Progress() as say:
         outcomes = bench_on_all(targets, order, say, install)
     sessions = {target: each for target, each in outcomes.items() if not isinstance(each, EdgeCNNError)}
-    for target, session in sessions.items():
-        if target in files:
-            session.save(files[target])
+    unsaved = _save({files[target]: session for target, session in sessions.items() if target in files})
     if len(targets) == 1 and sessions:
         click.echo(_shown(sessions[targets[0]], form))
     elif sessions:
         click.echo(several.shown(sessions, form, _shown))
-    verdicts = {target: each if isinstance(each, EdgeCNNError) else _doubt(each) for target, each in outcomes.items()}
+    verdicts = {
+        target: each if isinstance(each, EdgeCNNError) else unsaved.get(files.get(target)) or _doubt(each)
+        for target, each in outcomes.items()
+    }
     errors = {target: error for target, error in verdicts.items() if error is not None}
     if errors and len(targets) == 1:
         raise errors[targets[0]]
     if errors:
         raise several.worst(errors, lambda line: click.echo(line, err=True))
+
+
+def _save(sessions: dict[Path, Session]) -> dict[Path | None, EdgeCNNError]:
+    """Write them; why those that cannot be written are not. What took hours is shown all the same."""
+    errors: dict[Path | None, EdgeCNNError] = {}
+    for path, session in sessions.items():
+        try:
+            session.save(path)
+        except OutputError as error:
+            errors[path] = error
+    return errors
 
 
 def _doubt(session: Session) -> EdgeCNNError | None:

@@ -52,17 +52,20 @@ def command(
     write: Callable[[dict[str, Any]], object] | None = None
     if as_json:
         write = json_lines() if Path(STREAM) in images else rows.append
-    count, bad = 0, []
+    count, bad = 0, 0
+    alone: BadPictureError | None = None
     with found.open(artifact, threads) as runner:
         for path in _paths(images):
             count += 1
             try:
                 answer = classify(runner, found.labels, path, top)
             except BadPictureError as error:
-                bad.append(error)
+                bad += 1
                 if write is not None:
                     write({"image": str(path), "error": error.reason})
-                if images != (path,):
+                if images == (path,):
+                    alone = error
+                else:  # not kept: an error holds on to the picture as far as it was decoded, and a stream has no end
                     click.echo(printable(f"edgecnn: {error}"), err=True)
                 continue
             if write is not None:
@@ -71,10 +74,10 @@ def command(
                 click.echo(printable(f"{path}  {text(answer)}"))
         if as_json and write == rows.append:
             print_json({"artifact": str(runner.path), "engine": runner.engine, "images": rows})
-    if bad and images == (bad[0].path,):  # the only one: its error is the whole message
-        raise bad[0]
+    if alone is not None:  # the only one: its error is the whole message
+        raise alone
     if bad:
-        raise BadFileError(f"{len(bad):,} of {count:,} images could not be read; they are named above")
+        raise BadFileError(f"{bad:,} of {count:,} images could not be read; they are named above")
 
 
 def document(answer: Answer) -> dict[str, Any]:

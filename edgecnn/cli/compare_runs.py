@@ -34,12 +34,13 @@ def command(old: Path, new: Path, fail_on: str, force: bool, form: str, as_json:
     from edgecnn.measure.measurement import Session
     from edgecnn.measure.regression import compare
     from edgecnn.report import compare_runs
+    from edgecnn.report.table import one_line
 
     limits = parse_limits(fail_on)
     before, now = Session.load(old), Session.load(new)
     outcome = compare(before, now, limits, force)
     for line in outcome.warnings:
-        click.echo(f"edgecnn: warning: compared because of --force: {line}", err=True)
+        click.echo(one_line(f"edgecnn: warning: compared because of --force: {line}"), err=True)
     if as_json:
         print_json(compare_runs.document(before, now, outcome))
     else:

@@ -27,13 +27,12 @@ def command(bundle: Path, images: int, html: Path | None, force: bool, public_ke
     from edgecnn.measure.layer_errors import find_errors
     from edgecnn.report.debug import text
     from edgecnn.runtime.bundle import open_bundle
-    from edgecnn.runtime.files import refuse_existing, write_bytes
-    from edgecnn.runtime.signature import require_signature
+    from edgecnn.runtime.files import refuse_existing_file, write_bytes
 
-    require_signature(bundle, public_key)
+    opened = open_bundle(bundle, public_key)
     if html is not None:
-        refuse_existing(html, force)
-    found = find_errors(open_bundle(bundle), images, say=lambda line: click.echo(line, err=True))
+        refuse_existing_file(html, force)
+    found = find_errors(opened, images, say=lambda line: click.echo(line, err=True))
     if html is not None:
         from edgecnn.report.debug_page import page
 

@@ -49,7 +49,6 @@ def command(
     from edgecnn.deploy.ssh.versions import DEFAULT_NAME, check_name
     from edgecnn.deploy.ssh.versions import deploy as put
     from edgecnn.deploy.ssh.versions import rollback as go_back
-    from edgecnn.runtime.signature import require_signature
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -66,9 +65,8 @@ def command(
             raise UsageError("--require-signature is of a BUNDLE, and --rollback takes none; leave it out")
         done = go_back(address, called, say, service=service)
     else:
-        require_signature(Path(bundles[0]), public_key)
         install = Install(offline is not None, Path(offline) if offline else None)
-        done = put(address, Path(bundles[0]), called, install, say, service=service)
+        done = put(address, Path(bundles[0]), called, install, say, service=service, key=public_key)
     if as_json:
         print_json(dataclasses.asdict(done) | {"launcher": done.launcher, "bundle": done.bundle})
     else:

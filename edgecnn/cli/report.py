@@ -28,7 +28,7 @@ def command(
     from edgecnn.report.inputs import read
     from edgecnn.report.sections import sections
     from edgecnn.report.words import invalid
-    from edgecnn.runtime.files import refuse_existing, write_bytes
+    from edgecnn.runtime.files import refuse_existing_file, write_bytes
 
     wanted = [path for path in (html, markdown, png) if path is not None]
     if not wanted:
@@ -36,7 +36,7 @@ def command(
     _refuse_mixing(files, wanted)
     for path in (html, markdown):
         if path is not None:
-            refuse_existing(path, force)
+            refuse_existing_file(path, force)
     if png is not None:
         from edgecnn.report.png import check
 
@@ -56,7 +56,7 @@ def command(
 
         written |= {png / name: content for name, content in pictures(found).items()}
     for path in written:
-        refuse_existing(path, force)
+        refuse_existing_file(path, force)
     for path, content in written.items():
         write_bytes(path, content)
     click.echo("\n".join(f"wrote {path} ({len(content):,} bytes)" for path, content in written.items()))

@@ -103,10 +103,12 @@ class Measured:
     def smoke(self, request: Request) -> Request:
         """Import a runtime, which may end the process, and say its version."""
         import importlib
-        from importlib.metadata import version
+
+        from edgecnn.runtime.engines import version_of
 
         importlib.import_module(request["module"])
-        return {"version": version(request["module"].partition(".")[0])}
+        package = request["module"].partition(".")[0]
+        return {"version": version_of(package, package)}
 
     def time(self, request: Request) -> Request:
         """Warm up, then time; the clock of the CPU is read on both sides of the timing."""

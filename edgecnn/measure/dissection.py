@@ -14,7 +14,7 @@ import numpy as np
 from edgecnn.errors import UsageError
 from edgecnn.measure import stats
 from edgecnn.measure.machine import Machine, State
-from edgecnn.measure.measurement import LIMIT, Case, bring_up
+from edgecnn.measure.measurement import LIMIT, MOST_RUNS, Case, bring_up
 from edgecnn.measure.stats import Interval
 from edgecnn.measure.trust import INVALID, Verdict
 from edgecnn.runtime.records import check_texts, decode_file, read_json, schema_of
@@ -83,6 +83,8 @@ class Profile:
         runs = len(self.empty)
         if not runs or not self.whole or not self.states:
             raise UsageError("a profile needs a state of the machine, and times of the file and of the empty one")
+        if max(runs, len(self.whole)) > MOST_RUNS:
+            raise UsageError(f"a profile of {max(runs, len(self.whole))} runs (valid: up to {MOST_RUNS})")
         if min(*self.whole, *self.empty) <= 0:
             raise UsageError("a time of the file, or of the empty one, is not above 0")
         for each in self.operations:

@@ -69,17 +69,27 @@ class RaplMeter(Meter):
     def __init__(self, packages: list[Path]) -> None:
         self._counters = [path / "energy_uj" for path in packages]
         self._limits = [int((path / "max_energy_range_uj").read_text()) for path in packages]
-        self.begin()
+        self._start: list[int] | None = self._read()
 
     def begin(self) -> None:
-        self._start = self._read()
+        self._start = self._tried()
 
     def poll(self) -> None:
         """Nothing to do: a counter counts by itself."""
 
     def joules(self) -> float | None:
-        spans = zip(self._read(), self._start, self._limits, strict=True)
-        return sum((now - start) % (limit + 1) for now, start, limit in spans) / 1e6
+        now = self._tried()
+        if self._start is None or now is None:
+            return None
+        spans = zip(now, self._start, self._limits, strict=True)
+        return sum((end - start) % (limit + 1) for end, start, limit in spans) / 1e6
+
+    def _tried(self) -> list[int] | None:
+        """The counters; None where the system does not give them any more, which no bench is to be lost for."""
+        try:
+            return self._read()
+        except (OSError, ValueError):
+            return None
 
     def _read(self) -> list[int]:
         return [int(path.read_text()) for path in self._counters]

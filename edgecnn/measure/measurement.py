@@ -23,6 +23,7 @@ from edgecnn.runtime.records import check_texts, decode_file, read_json, schema_
 
 SCHEMA = 2  # 1 had no case.sample
 LIMIT = 1 << 28  # bytes of a result file
+MOST_RUNS = 1000  # of a file; what is computed of runs takes whole numbers of as many bits
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ class Measurement:
     def __post_init__(self) -> None:
         if self.failure is None and not self.runs and self.emulation is None:
             raise UsageError(f"{self.case.file} has neither runs nor a failure")
+        if len(self.runs) > MOST_RUNS:
+            raise UsageError(f"{self.case.file} has {len(self.runs)} runs (valid: up to {MOST_RUNS})")
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,8 @@ class Settings:
     sustained: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.runs < 1:
-            raise UsageError(f"runs is {self.runs}, but must be at least 1")
+        if not 1 <= self.runs <= MOST_RUNS:
+            raise UsageError(f"runs is {self.runs} (valid: 1 to {MOST_RUNS})")
 
 
 @dataclass(frozen=True)

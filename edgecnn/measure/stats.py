@@ -12,6 +12,7 @@ from edgecnn.errors import UsageError
 
 FEWEST_RUNS = 5  # the span of fewer covers their median in less than 93.75 % of cases
 RESAMPLES = 10_000
+MOST_ADDED = 2e8  # additions for an exact rank_sum, some seconds on a board: 70 runs a side, or 5 beside 300
 
 # By how much a file may differ from itself before a difference is looked into: rows of one bench, which took turns,
 # and rows of two benches, between which a machine drifts. Chosen with benchmarks/same_twice.py on 40 pairs of an int8
@@ -150,23 +151,34 @@ def rank_sum(first: Sequence[float], second: Sequence[float]) -> float:
     Permutation test on the sum of ranks (F. Wilcoxon, Biometrics Bulletin 1 (1945)), ties sharing their middle rank:
     the share of all ways to divide the runs that are at least as uneven as this one. It assumes nothing of the
     distribution, and what it is given must be whole runs, by turns, not samples: those are not independent. With 4
-    runs each the least p-value is 0.029, so fewer can never differ at 5 %. Raises UsageError for no runs.
+    runs each the least p-value is 0.029, so fewer can never differ at 5 %. Where counting would take more than
+    MOST_ADDED it is that of the normal distribution, which the sum then nearly has; of 1 run beside very many it calls
+    too few different. Raises UsageError for no runs.
     """
     if not first or not second:
         raise UsageError(f"{len(first)} and {len(second)} runs are no comparison; each side needs at least one")
     values = np.array([*first, *second], np.float64)
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     doubled = (2 * np.cumsum(counts) - counts + 1)[places]  # twice the middle rank, a whole number
+    total, fewer = int(doubled.sum()), min(len(first), len(second))
+    off = abs(float(doubled[: len(first)].sum()) - total * len(first) / len(values))  # as far as the other side's
+    if fewer * total * len(values) <= MOST_ADDED:
+        return _share_as_uneven(doubled, fewer, off)
+    # The variance of a sum of len(first) of these ranks; a sum moves in steps of 2, of which half lies on either side.
+    variance = len(first) * len(second) / (len(values) - 1) * float(np.var(doubled))
+    return math.erfc(max(0.0, off - 1) / math.sqrt(2 * variance)) if variance else 1.0
+
+
+def _share_as_uneven(doubled: np.ndarray, chosen: int, off: float) -> float:
+    """The share of all choices of ``chosen`` doubled ranks whose sum is ``off`` or more from the middle of all sums."""
     # ways[k, s]: how many choices of k runs have doubled ranks that sum to s
     total = int(doubled.sum())
-    ways = np.zeros((len(first) + 1, total + 1))
+    ways = np.zeros((chosen + 1, total + 1))
     ways[0, 0] = 1
     for rank in doubled.tolist():
         ways[1:, rank:] += ways[:-1, : total + 1 - rank].copy()
-    sums = ways[len(first)]
-    expected = total * len(first) / len(values)
-    off = abs(float(doubled[: len(first)].sum()) - expected)
-    extreme = np.abs(np.arange(total + 1) - expected) >= off - 1e-9
+    sums = ways[chosen]
+    extreme = np.abs(np.arange(total + 1) - total * chosen / len(doubled)) >= off - 1e-9
     return float(sums[extreme].sum() / sums.sum())
 
 

@@ -9,7 +9,7 @@ from edgecnn.measure.limits import POINTS, RELATIVE
 from edgecnn.measure.measurement import Session
 from edgecnn.measure.regression import Change, Outcome
 from edgecnn.report.markdown import code
-from edgecnn.report.table import markdown_table, table
+from edgecnn.report.table import markdown_table, one_line, table
 
 HEADERS = ("file", "runtime", "threads", "batch", "figure", "old", "new", "change", "limit", "verdict", "p")
 SIDES = "llrrlrrrrlr"
@@ -18,11 +18,11 @@ SIDES = "llrrlrrrrlr"
 def text(old: Session, new: Session, outcome: Outcome) -> str:
     """What a person reads."""
     return "\n".join([
-        *(f"{name}  {_session(session)}" for name, session in (("old", old), ("new", new))),
+        *(one_line(f"{name}  {_session(session)}") for name, session in (("old", old), ("new", new))),
         "",
         table(HEADERS, [_cells(each) for each in outcome.changes], SIDES),
         "",
-        *_lines(outcome),
+        *map(one_line, _lines(outcome)),
     ])  # fmt: skip
 
 

@@ -13,7 +13,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], align: str = ""
     ``align`` holds another letter or more letters than columns.
     """
     sides = _sides(headers, rows, align)
-    lines = [list(map(_one_line, row)) for row in (headers, *rows)]
+    lines = [list(map(one_line, row)) for row in (headers, *rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
@@ -36,11 +36,12 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], align:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_one_line, cells))} |"
+    return f"| {' | '.join(map(one_line, cells))} |"
 
 
-def _one_line(cell: str) -> str:
-    return " ".join(cell.splitlines())
+def one_line(text: str) -> str:
+    """The text, which may come from a result file, without a line break that would make it look like two."""
+    return " ".join(text.splitlines())
 
 
 def _sides(headers: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,19 @@ def _installed(module: str) -> bool:
         return importlib.util.find_spec(module.partition(".")[0]) is not None
     except ImportError:  # from an import hook
         return False
+
+
+def version_of(package: str, distribution: str) -> str:
+    """The version of an imported package, by what pip installed as ``distribution``, or by its own word.
+
+    Nightly wheels have another name than the releases, and packages of a board's system may come without pip's records.
+    """
+    from importlib.metadata import PackageNotFoundError, version  # what no other engine needs is in no cold start
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return str(getattr(sys.modules[package], "__version__", "of unknown version"))
 
 
 LITERT, TFLITE_RUNTIME = "ai_edge_litert.interpreter", "tflite_runtime.interpreter"

@@ -50,6 +50,13 @@ def refuse_existing(path: Path, force: bool) -> None:
         pass
 
 
+def refuse_existing_file(path: Path, force: bool) -> None:
+    """The same for what will be a file: not even ``force`` puts one in the place of a folder."""
+    refuse_existing(path, force)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file, as {path / 'NAME'}")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically, replacing what was there.
 

@@ -10,7 +10,6 @@ import importlib
 import os
 from contextlib import nullcontext
 from copy import copy
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.runtime import amx
+from edgecnn.runtime.engines import version_of
 from edgecnn.runtime.manifest import Artifact, Image
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
 from edgecnn.runtime.runner import Runner
@@ -101,7 +101,7 @@ def _engine(only: str | None = None) -> tuple[Any, str]:
         except ImportError as error:
             reasons.append(f"{package}: {error}")
             continue
-        return module, f"{name} {version(distribution)}"
+        return module, f"{name} {version_of(package, distribution)}"
     if only is not None:
         raise UsageError(
             f"the engine {only} cannot be imported ({'; '.join(reasons)}); take litert, which is ai-edge-litert where "

@@ -99,6 +99,33 @@ def test_an_unstable_run_exits_with_0(
     assert "verdict unstable\n        other processes kept 4.0 of 4 CPUs busy" in capfd.readouterr().out
 
 
+def test_a_folder_in_the_place_of_the_result_is_refused_before_anything_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script(monkeypatch, iter([]))
+    assert main(["bench", str(folder), "--json", str(folder), "--force"]) == 2
+    assert capfd.readouterr().err == (
+        f"edgecnn: error: {folder} is a folder; give the name of a file, as {folder / 'NAME'}\n"
+    )
+
+
+def test_a_result_that_cannot_be_written_is_shown_all_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = tmp_path / "new" / "run.json"
+
+    def states() -> Iterator:
+        yield QUIET
+        result.parent.write_text("a file has come in between")
+        yield from quiet()
+
+    script(monkeypatch, states())
+    assert main(["bench", str(folder), "--runs", "1", "--json", str(result)]) == 2
+    out, err = capfd.readouterr()
+    assert INT8_FILE in out and "verdict " in out
+    assert err.splitlines()[-1].startswith(f"edgecnn: error: cannot write {result}: ")
+
+
 def test_a_sustained_run_in_a_real_process(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     result = tmp_path / "run.json"
     words = [str(folder / INT8_FILE), *SHORT, "--sustained", "0.25", "--json", str(result)]

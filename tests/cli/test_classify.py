@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -116,6 +118,29 @@ def test_a_stream_of_paths_is_answered_one_by_one(folder: Path, pictures: Path) 
         assert process.stdout.read() == ""
         guard.cancel()
     assert process.returncode == 2
+
+
+def test_broken_images_of_a_stream_are_not_kept_in_memory(folder: Path, tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    Image.new("RGB", (2000, 2000)).save(whole, "JPEG")  # 16 MB when it is decoded
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(whole.getvalue()[:-5000])
+    assert peak_of(folder, [broken] * 30) < peak_of(folder, [broken] * 2) + (64 << 20)
+
+
+def peak_of(folder: Path, images: list[Path]) -> int:
+    """Bytes of memory that a process takes at most to classify a stream of images."""
+    words = [sys.executable, "-m", "edgecnn", "classify", str(folder), "-", "--json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("".join(f"{image}\n" for image in images).encode())
+        process.stdin.close()
+        assert process.stdout.read().count(b"truncated") == len(images)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 2
+    return used.ru_maxrss * 1024
 
 
 def test_an_empty_stream_gives_nothing(folder: Path) -> None:

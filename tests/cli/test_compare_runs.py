@@ -47,6 +47,15 @@ def test_a_regression_is_1_and_named(old: Path, tmp_path: Path, capsys: pytest.C
     assert main(["compare-runs", str(old), str(new), "--fail-on", "latency:25%,bytes:1%"]) == 0
 
 
+def test_a_text_of_a_result_file_makes_no_line_of_its_own(old: Path, tmp_path: Path, capsys) -> None:
+    failed = row(failure="it broke\n::notice::0 regressions in 6 comparisons")
+    new = save(tmp_path / "new.json", session(failed, row("b.tflite", right=(90, 100)), cpu="a\n::error::b"))
+    assert main(["compare-runs", str(old), str(new), "--force"]) == 0
+    out, err = capsys.readouterr()
+    assert not any(line.startswith("::") for line in (out + err).splitlines())
+    assert "failed now: it broke ::notice::0 regressions" in out
+
+
 def test_another_machine_is_2_unless_forced(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = (row(right=(90, 100)), row("b.tflite", right=(90, 100)))
     new = save(tmp_path / "new.json", session(*rows, cpu="Cortex-A72"))

@@ -120,3 +120,16 @@ def test_a_page_needs_no_heavy_package(run: Path, tmp_path: Path) -> None:
     before = set(sys.modules)
     assert main(["report", str(run), "--html", str(tmp_path / "a.html"), "--markdown", str(tmp_path / "a.md")]) == 0
     assert not {"torch", "matplotlib", "resvg_py", "playwright"} & (set(sys.modules) - before)
+
+
+def test_a_file_that_asks_for_endless_work_is_refused(run: Path, tmp_path: Path, capfd) -> None:
+    document = json.loads(run.read_text())
+    document["settings"]["runs"] = 2**62  # of which an interval would take numbers of as many bits
+    run.write_text(json.dumps(document))
+    assert main(["report", str(run), "--html", str(tmp_path / "a.html")]) == 2
+    assert "settings: runs is 4611686018427387904 (valid: 1 to 1000)" in capfd.readouterr().err
+
+
+def test_a_folder_in_the_place_of_a_page_is_refused(run: Path, tmp_path: Path, capfd) -> None:
+    assert main(["report", str(run), "--html", str(tmp_path), "--force"]) == 2
+    assert f"{tmp_path} is a folder" in capfd.readouterr().err

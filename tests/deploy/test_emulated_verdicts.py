@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import signal
 import sys
@@ -13,15 +15,17 @@ import pytest
 
 import edgecnn.deploy.emulated_arm.bench
 from edgecnn.cli.main import main
+from edgecnn.deploy.emulated_arm import device
 from edgecnn.deploy.emulated_arm.bench import bench
 from edgecnn.deploy.emulated_arm.cpus import ARM64, ARMHF
 from edgecnn.deploy.emulated_arm.emulator import Emulator
 from edgecnn.deploy.emulated_arm.operations import instructions_by_operation
 from edgecnn.deploy.emulated_arm.verdict import check_counts, largest_difference
 from edgecnn.errors import CheckFailedError
-from edgecnn.measure.cases import Order
+from edgecnn.measure.cases import Order, find_cases
 from edgecnn.measure.measurement import Session, Settings
 from edgecnn.measure.worker import Worker
+from edgecnn.runtime.manifest import Manifest
 from tests import tiny_artifacts
 from tests.deploy.emulated import Answers, Outputs, emulator, outputs
 from tests.measure.scripted import QUIET
@@ -217,3 +221,12 @@ def test_operations_whose_counts_do_not_repeat_are_a_failed_check(folder: Path) 
 def test_a_target_without_a_profile_is_refused_in_one_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", str(folder / INT8_FILE), "--target", "ssh://board"]) == 2
     assert capfd.readouterr().err.endswith("'ssh://board' has no profile (valid: local, emulated:CPU)\n")
+
+
+def test_a_bundle_without_images_is_compared_on_noise(folder: Path) -> None:
+    manifest = Manifest.load(folder)
+    bare = tuple(dataclasses.replace(each, accuracy=None) for each in manifest.artifacts)
+    dataclasses.replace(manifest, sample=None, artifacts=bare).save(folder)
+    case = find_cases(Order((folder / INT8_FILE,), ("litert",)))[0]
+    (answer,) = device.serve([json.dumps({"do": "outputs", "case": dataclasses.asdict(case), "most": 10})])
+    assert (answer.get("error"), answer["correct"], len(answer["outputs"])) == (None, None, device.NOISE)

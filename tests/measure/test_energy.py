@@ -41,6 +41,18 @@ def test_rapl_counters_wrap(tmp_path: Path) -> None:
     assert meter.joules() == 200e-6
 
 
+def test_rapl_that_fails_between_two_looks_gives_nothing(tmp_path: Path) -> None:
+    meter = find_meter(rapl(tmp_path, 1_000_000))
+    assert isinstance(meter, RaplMeter)
+    counter = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
+    meter.begin()
+    counter.unlink()
+    assert meter.joules() is None
+    meter.begin()
+    counter.write_text("5\n")
+    assert meter.joules() is None
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_rapl_that_only_root_may_read(tmp_path: Path) -> None:
     (rapl(tmp_path, 1) / "sys/class/powercap/intel-rapl:0/energy_uj").chmod(0)

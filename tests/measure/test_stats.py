@@ -144,6 +144,16 @@ def test_rank_sum_against_every_permutation(first: list[float], second: list[flo
     assert rank_sum(first, second) == pytest.approx(float(expected))
 
 
+def test_rank_sum_of_very_many_runs_takes_no_time_and_stays_near_the_exact_one() -> None:
+    # Counted, a thousand runs a side (bench --runs 1000) would take 30 GB.
+    draws = np.random.default_rng(2).normal(size=2000)
+    assert rank_sum(draws[:1000].tolist(), (draws[1000:] + 0.2).tolist()) < 0.001
+    assert rank_sum(draws[:1000].tolist(), draws[1000:].tolist()) > 0.05
+    assert rank_sum([1.0] * 1000, [1.0] * 1000) == 1
+    # Counted, which takes some seconds, it is 0.00261.
+    assert rank_sum(range(75), [value - 63.2 for value in range(75, 150)]) == pytest.approx(0.00261, rel=0.1)
+
+
 def test_rank_sum_calls_at_most_one_of_twenty_equal_pairs_different() -> None:
     draws = np.random.default_rng(2).lognormal(0.0, 0.3, (2000, 10))
     wrong = sum(rank_sum(draw[:5].tolist(), draw[5:].tolist()) < 0.05 for draw in draws)

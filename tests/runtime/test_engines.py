@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import sys
 from pathlib import Path
@@ -87,3 +88,13 @@ def test_loading_imports_the_first_module_that_is_there(monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib, "import_module", import_module)
     RUNTIMES["litert"].load()
     assert names == ["edgecnn.runtime.litert", engines.LITERT, engines.TFLITE_RUNTIME]
+
+
+def test_an_engine_that_pip_knows_nothing_of_tells_its_version_itself(path: Path, monkeypatch) -> None:
+    def unknown(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", unknown)  # as of a nightly wheel, or of a board's own packages
+    with open_artifact(path) as runner:
+        assert runner.engine.startswith(f"litert {sys.modules['ai_edge_litert'].__version__}")
+    assert engines.version_of("edgecnn.errors", "edgecnn") == "of unknown version"
