@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from edgecnn import checkpoint, models
-from edgecnn.checkpoint import Header
+from edgecnn.checkpoint import Header, included
 from edgecnn.errors import BadFileError, OutputError
 from edgecnn.models import ModelArguments
 from edgecnn.models.widths import resize
@@ -115,6 +115,8 @@ def test_numbers_of_a_type_that_torch_has_not(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
     assert "is not a whole safetensors file" in refused(path)
+    with pytest.raises(BadFileError, match="is not a whole safetensors file .*; check or copy it again"):
+        checkpoint.load_foreign(path, models.create("lenet"))
 
 
 def test_tensors_that_edgecnn_did_not_write(tmp_path: Path) -> None:
@@ -145,12 +147,22 @@ def test_a_header_that_is_none(tmp_path: Path, text: str) -> None:
         {"classes": 5}, {"more": 1}, {"recipe": []}, {"metrics": []}, {"metrics": {"test_accuracy": "x"}},
         {"dataset": 5}, {"recipe": {"pruning": "x"}}, {"recipe": {"validation": "x"}},
         {"recipe": {"distillation": "x"}}, {"start": {"recipe": "x"}}, {"start": {"start": "x"}},
-        {"start": {"start": {"recipe": {"pruning": "x"}}}},
+        {"start": {"start": {"recipe": {"pruning": "x"}}}}, {"start": {"recipe": {"validation": "x"}}},
+        {"start": {"dataset": 5}},
+        {"recipe": {"label_smoothing": "x"}}, {"recipe": {"dropout": "x"}}, {"recipe": {"optimizer": ["sgd"]}},
+        {"recipe": {"augmentation": {"shift": 4.5}}}, {"recipe": {"augmentation": {"flip": "no"}}},
+        {"metrics": {"test_accuracy": math.nan}}, {"recipe": {"validation": -math.inf}},
     ],
 )  # fmt: skip
 def test_a_header_with_values_of_another_kind(tmp_path: Path, change: dict[str, Any]) -> None:
     text = json.dumps(json.loads(HEADER.to_json()) | change)
     assert "has a header that edgecnn did not write" in refused(with_header(tmp_path / "w", text))
+
+
+def test_a_number_that_no_header_could_be_written_with_again_is_none(tmp_path: Path) -> None:
+    text = json.dumps(json.loads(HEADER.to_json()) | {"metrics": {"test_accuracy": 1}})
+    path = with_header(tmp_path / "w", text.replace('"test_accuracy": 1', '"test_accuracy": 1e999'))
+    assert "1e999 is no number that can be used" in refused(path)
 
 
 def test_weights_of_another_model_name_the_first_tensor_and_both_shapes(weights: Path) -> None:
@@ -211,7 +223,7 @@ def test_annotate_that_fails_leaves_the_file(weights: Path, monkeypatch: pytest.
 def test_shipped_weights_are_found_by_model_and_data_set(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path)
+    monkeypatch.setattr(included, "shipped_folder", lambda: tmp_path)
     assert checkpoint.all_shipped("lenet") == []
     for dataset in ("digits", "cifar10"):
         (tmp_path / dataset).mkdir()
@@ -237,7 +249,7 @@ def test_the_digest_is_of_the_tensors_and_of_nothing_else(weights: Path) -> None
 def test_shipped_weights_are_named_by_data_set_model_and_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path)
+    monkeypatch.setattr(included, "shipped_folder", lambda: tmp_path)
     floats, trained = (tmp_path / "digits" / f"lenet{recipe}.safetensors" for recipe in ("", ".static_w8a8"))
     checkpoint.save(trained, replace(HEADER, quantization={"recipe_name": "static_w8a8"}), {})
     assert checkpoint.shipped("lenet", "digits") is None
@@ -250,7 +262,7 @@ def test_shipped_weights_are_named_by_data_set_model_and_recipe(
 def test_pruned_weights_that_ship_are_named_by_their_target_and_come_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path)
+    monkeypatch.setattr(included, "shipped_folder", lambda: tmp_path)
     narrow = replace(HEADER, recipe={"pruning": {"target": "macs:0.5"}})
     assert (HEADER.pruned_to, narrow.pruned_to) == ("", "macs:0.5")
     cut, whole = tmp_path / "cifar10" / "lenet.macs0.5.safetensors", tmp_path / "digits" / "lenet.safetensors"
@@ -323,7 +335,7 @@ def test_weights_in_a_folder_of_images_do_not_ship(weights: Path, monkeypatch: p
     assert checkpoint.shipped("lenet", str(weights.parent)) is None
     monkeypatch.chdir(checkpoint.shipped_folder())
     assert checkpoint.shipped("lenet", "./digits") is None
-    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: weights.parent / "below")
+    monkeypatch.setattr(included, "shipped_folder", lambda: weights.parent / "below")
     assert checkpoint.shipped("lenet", "..") is None
 
 
@@ -332,6 +344,15 @@ def test_a_page_in_place_of_a_download_is_not_accused_of_holding_code(tmp_path: 
     path = tmp_path / "w.pth"
     path.write_bytes(content)
     with pytest.raises(BadFileError, match="is no PyTorch file; was something else downloaded"):
+        checkpoint.load_foreign(path, models.create("lenet"))
+
+
+@pytest.mark.parametrize("kept", [300, 20_000])
+def test_a_download_that_was_cut_off_is_said_to_be_no_whole_file(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"weight": torch.zeros(100, 100)}, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(BadFileError, match="is not a whole PyTorch file"):
         checkpoint.load_foreign(path, models.create("lenet"))
 
 

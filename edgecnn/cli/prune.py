@@ -12,7 +12,7 @@ import click
 from edgecnn.cli.options import VIEWS, compile_option, force_option, json_option, print_json, teacher_option
 from edgecnn.cli.progress import Progress
 from edgecnn.cli.sources import SourceWords, source_options
-from edgecnn.cli.train import check_apart, recorded_command
+from edgecnn.cli.train import check_apart, check_heard, recorded_command
 from edgecnn.errors import CheckFailedError, UsageError
 from edgecnn.quantize.recipe import CALIBRATION_IMAGES
 
@@ -73,18 +73,19 @@ def command(
     The weights fit every verb that takes --weights. The table says what they cost beside the unpruned ones.
     """
     from edgecnn import checkpoint
-    from edgecnn.data.dataset import hold_out
     from edgecnn.evaluate import score_model
     from edgecnn.export.weigh import Scale
     from edgecnn.models import cost
-    from edgecnn.prune.iterate import DISTILLATION, HOLD_OUT_SEED, Pruning, prune, settings
+    from edgecnn.prune.iterate import DISTILLATION, Pruning, prune, settings
     from edgecnn.prune.target import LATENCY, MACS, Target
     from edgecnn.train import WEIGHTS, TrainRecipe
     from edgecnn.train.distill import load_teachers
+    from edgecnn.train.loop import held_apart
 
     words = SourceWords.take(options)
     pruning = Pruning(Target.parse(target), importance, steps, multiple)
     given = {("compile" if name == "compiled" else name): value for name, value in options.items() if value is not None}
+    check_heard(teachers, options["distillation"])
     TrainRecipe(**{"distillation": DISTILLATION} | given)  # refused here, before the data is read
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("pruning trains in one process; run it without torchrun")
@@ -107,7 +108,7 @@ def command(
         say("making and timing the files")
         weighed = scale.weigh(network, well=kind == LATENCY)
     judge = "validation" if recipe.validation else "test"
-    split = hold_out(dataset.train, recipe.validation, HOLD_OUT_SEED)[1] if recipe.validation else dataset.test
+    split = held_apart(dataset.train, recipe.validation)[1] or dataset.test
     rows = {
         "accuracy": (score_model(source.model, split).accuracy, done.metrics[f"{judge}_accuracy"]),
         "macs": tuple(cost.macs(each, header.arguments) for each in (source.model, network)),

@@ -103,13 +103,12 @@ def command(
     held-out training images. 'edgecnn train' takes a design as --model; the page and --json have the whole commands.
     """
     from edgecnn.data import registry
-    from edgecnn.data.dataset import hold_out
-    from edgecnn.export.source import VALIDATION_SEED
     from edgecnn.report.searched import text
     from edgecnn.search.asked import Asked
     from edgecnn.search.objectives import parse
     from edgecnn.search.study import check_storage, is_begun, open_study
     from edgecnn.train import choose_device
+    from edgecnn.train.loop import held_apart
     from edgecnn.train.processes import slow_precision
     from edgecnn.train.recipe import check_batch
 
@@ -122,6 +121,8 @@ def command(
     if storage is not None:
         check_storage(storage)
     if build_table is not None:
+        if resume or storage is not None:
+            raise UsageError("--build-table searches nothing, so there is nothing to --resume or keep in a --storage")
         refuse_existing(build_table, force)
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if dataset.note:
@@ -137,13 +138,9 @@ def command(
             click.echo(f"{trials} designs on {asked.target}; a design that is not among them is foretold to "
                        f"{built['median_error']:.1%} (median); search with --target {TABLE}{build_table}")  # fmt: skip
         return
-    fitted, judges = hold_out(dataset.train, asked.validation, VALIDATION_SEED)
-    if len(judges) == 0:
-        raise UsageError(
-            f"--validation {asked.validation} of {len(dataset.train)} training images is not one image; raise it"
-        )
+    fitted, _ = held_apart(dataset.train, asked.validation)
     check_batch(len(fitted), asked.batch_size)
-    asked = Asked.from_json(asked.to_json() | {"data": dataset.name})
+    asked = Asked.from_json(asked.to_json() | {"data": dataset.name, "image": dataset.image})
     folder = out or Path("runs") / f"search-{Path(dataset.name).name}"
     where = storage or str(folder / JOURNAL)
     more = [] if image is None else ["--image-size", "x".join(map(str, image))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +131,7 @@ def command(
         distillation = DISTILLATION if teachers else 0.0
     elif not teachers:
         raise UsageError("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
+    check_heard(teachers, distillation)
     if settings["views"] and not teachers:
         raise UsageError("--views is for a teacher's answers; give --teacher FILE, the weights of one")
     if precision not in (AUTO, *PRECISIONS):
@@ -196,6 +197,12 @@ def check_apart(folder: Path, given: Iterable[Path]) -> None:
     for path in (each.resolve() for each in given):
         if path in replaced:
             raise UsageError(f"this run would replace {path}, which it begins with or learns from; give another --out")
+
+
+def check_heard(teachers: Sequence[Path], distillation: float | None) -> None:
+    """Raise UsageError for a teacher of whom nothing would be learned, and whom weights would yet name as theirs."""
+    if distillation == 0 and teachers:
+        raise UsageError("--distillation 0 learns nothing from a --teacher; leave one of the two away")
 
 
 def start_from(model: str, weights: Path) -> Start:

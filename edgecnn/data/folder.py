@@ -53,7 +53,8 @@ def load(path: Path, name: str, image: tuple[int, int, int] = IMAGE, on_broken: 
     order of each split is a fixed shuffle, so that its first n images are a fair sample.
 
     Raises BadFileError for a missing folder, fewer than two classes, classes that differ between train and test, a
-    class without images, broken images; UsageError for an impossible ``image``.
+    class without images or with a name that no line of text can hold, broken images; UsageError for an impossible
+    ``image``.
     """
     if on_broken not in ON_BROKEN:
         raise UnknownNameError("choice for broken images", on_broken, ON_BROKEN)
@@ -91,6 +92,11 @@ def _classes(path: Path) -> tuple[str, ...]:
     if len(train) < 2:
         has = f"only the class '{train.pop()}'" if train else "no class folders"
         raise BadFileError(f"{path} has {has}; at least two are needed, as train/<class>/* and test/<class>/*")
+    for name in sorted(train):
+        if name.splitlines() != [name] or name != name.encode(errors="replace").decode():
+            raise BadFileError(
+                f"the class folder {name!r} in {path} has a name that is not one line of UTF-8; give it another"
+            )
     return tuple(sorted(train))
 
 

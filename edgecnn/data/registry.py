@@ -60,7 +60,10 @@ def load(name: str, *, image: tuple[int, int, int] | None = None, on_broken: str
     if name not in _LOADERS:
         if not (_looks_like_a_path(name) or Path(name).is_dir()):
             raise UnknownNameError("data set", name, [*_LOADERS, "path/of/a/folder"])
-        return folder.load(Path(name).expanduser(), name, image or folder.IMAGE, on_broken)
+        path = Path(name).expanduser()
+        if path.name in ("", ".."):
+            name = str(path.resolve())  # as '.': what is made from it is named after the folder
+        return folder.load(path, name, image or folder.IMAGE, on_broken)
     dataset = _LOADERS[name]()
     if image is not None and image != dataset.image:
         has, wanted = ("x".join(map(str, size)) for size in (dataset.image, image))

@@ -223,7 +223,8 @@ def _call(spec: Spec, factory: Callable[..., Any], arguments: ModelArguments) ->
         "image_size": arguments.image_size,
         "img_size": arguments.image_size,
     }
-    parameters = inspect.signature(factory).parameters
+    with _failing(f"{spec.where}:{spec.name}"):  # of a class that is written in C nobody knows
+        parameters = inspect.signature(factory).parameters
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     missing = [
         name for name, each in parameters.items()

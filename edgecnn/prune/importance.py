@@ -1,7 +1,7 @@
 """Which channels a network can best do without.
 
     l1       sum of the absolute values of all weights of a channel (H. Li et al., "Pruning Filters for Efficient
-             ConvNets", 2017), in all layers that it runs through
+             ConvNets", 2017), in all layers that it runs through but depthwise ones, of which torch-pruning takes none
     l2       sum of their squares
     taylor   how far the loss moves without them, to first order: |weight x gradient| on training images
              (P. Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019)

@@ -19,7 +19,7 @@ from torch import nn
 
 from edgecnn import checkpoint
 from edgecnn.checkpoint import Header
-from edgecnn.data.dataset import DataSet, Split, hold_out, sample
+from edgecnn.data.dataset import DataSet, Split, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.models.widths import widths_of
 from edgecnn.prune import importance, plan, search
@@ -30,11 +30,11 @@ from edgecnn.runtime.files import refuse_existing, write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe, choose_device, run
 from edgecnn.train.distill import identity
 from edgecnn.train.folder import RunFolder, check_same_settings
+from edgecnn.train.loop import held_apart
 from edgecnn.train.recipe import as_before, check_batch, suited
 from edgecnn.train.start import check_unseen
 
 PLAN = "plan.json"
-HOLD_OUT_SEED = 0  # as train.loop has it
 EARLIER = 10  # an earlier step gets one epoch for so many of the last, which has to make good for all that was cut
 IMAGES_SEED = 3
 DISTILLATION = 0.5  # share of the loss, unless told otherwise
@@ -141,7 +141,7 @@ class _Work:
         self._planned = self.settings | {"dataset": data.name}
 
     def check_batch(self) -> None:
-        """Raise UsageError if there are fewer images than a batch has."""
+        """Raise UsageError if there are fewer images than a batch has, or none is held out where some are to be."""
         check_batch(len(self._train()), self.recipe.batch_size)
 
     def check_folder(self, resume: bool, force: bool) -> None:
@@ -209,8 +209,7 @@ class _Work:
 
     def _train(self) -> Split:
         """The training images without those held out."""
-        held = self.recipe.validation
-        return hold_out(self.data.train, held, HOLD_OUT_SEED)[0] if held > 0 else self.data.train
+        return held_apart(self.data.train, self.recipe.validation)[0]
 
     def _images(self) -> Split:
         """Training images that importance is read from."""

@@ -23,7 +23,8 @@ class Asked:
     """``objectives`` as ``objectives.parse`` gives them, on the data set ``data``, each trial trained for ``epochs``.
 
     ``target`` is where latency is measured, and ``bounds`` are the most that a trial may cost: bytes of its
-    static_w8a8 TFLite file, multiply-accumulates, latency as a share of REFERENCE's. Raises UsageError
+    static_w8a8 TFLite file, multiply-accumulates, latency as a share of REFERENCE's. ``image`` is (height, width,
+    channels) of the data's images, which a folder's are brought to; None where it is not known yet. Raises UsageError
     for what makes no search.
     """
 
@@ -37,6 +38,7 @@ class Asked:
     precision: str = "float32"
     compile: bool = False
     seed: int = 0
+    image: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         for name, most in self.bounds.items():
@@ -79,10 +81,14 @@ class Asked:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, with what tells the searched space from others."""
-        return asdict(self) | {"objectives": list(self.objectives), "bounds": dict(self.bounds), "space": digest()}
+        value = asdict(self) | {"objectives": list(self.objectives), "bounds": dict(self.bounds), "space": digest()}
+        return value | {"image": None if self.image is None else list(self.image)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Asked:
         """The inverse of ``to_json`` of the same edgecnn."""
         known = {name: each for name, each in value.items() if name != "space"}
-        return cls(**known | {"objectives": tuple(known["objectives"])})
+        image = known.get("image")
+        return cls(
+            **known | {"objectives": tuple(known["objectives"]), "image": None if image is None else tuple(image)}
+        )

@@ -56,8 +56,9 @@ def open_study(where: str, asked: Asked, *, resume: bool = False) -> Study:
         here, there = asked.to_json() | _table_of(asked), study.user_attrs.get(ASKED)
         if there is None:
             study.set_user_attr(ASKED, there := here)
-        elif "table" not in there:
-            here.pop("table", None)  # it was begun before tables were told apart
+        for name in ("table", "image"):
+            if name not in there:
+                here.pop(name, None)  # it was begun before these were told apart
         check_same_settings(where, there, here)
     return study
 

@@ -99,10 +99,9 @@ class RunFolder:
         check_same_settings(path, _settings(found), _settings(header))
         if "curve" not in found.training:
             raise BadFileError(f"cannot resume {path}: it holds finished weights; run without --resume")
+        curve = _read_curve(path, found)
         state.restore(tensors, path)
-        state.epoch = int(found.training["epochs"])
-        state.seconds = float(found.training["seconds"])
-        curve: Curve = found.training["curve"]
+        state.epoch, state.seconds = len(curve), curve[-1]["seconds"]
         return curve
 
 
@@ -127,6 +126,24 @@ def check_same_settings(path: object, there: Mapping[str, Any], here: Mapping[st
                 f"cannot resume {path}: its {name.replace('_', ' ')} is {there.get(name)}, "
                 f"this run's is {here.get(name)}; use the same options, or start anew"
             )
+
+
+def _read_curve(path: Path, header: Header) -> Curve:
+    """The lines of a checkpoint's curve, one for each finished epoch. Raises BadFileError for anything else."""
+    curve, done = header.training["curve"], header.training.get("epochs")
+    wanted = {"epoch", "loss", "train_accuracy", "seconds"}
+    if header.recipe.get("validation"):
+        wanted.add("validation_accuracy")
+
+    def good(row: Any) -> bool:
+        return isinstance(row, dict) and wanted <= row.keys() and all(type(row[name]) in (int, float) for name in row)
+
+    if not isinstance(curve, list) or not curve or len(curve) != done or not all(map(good, curve)):
+        raise BadFileError(
+            f"cannot resume {path}: its curve has no line of numbers for each of {str(done)[:20]} epochs; run without "
+            "--resume"
+        )
+    return curve
 
 
 def _settings(header: Header) -> dict[str, Any]:

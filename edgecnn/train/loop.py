@@ -199,16 +199,22 @@ def _teacher(task: Task, recipe: TrainRecipe, place: torch.device) -> nn.Module 
     return torch.compile(teacher) if recipe.compile and not recipe.views else teacher  # type: ignore[return-value]
 
 
+def held_apart(images: Split, validation: float) -> tuple[Split, Split | None]:
+    """Of training images those to train on, and those held out, if any are to be. Raises UsageError for less than one.
+
+    It is the same for the same share, so that what goes on from a training holds out what that did.
+    """
+    if validation == 0:
+        return images, None
+    fitted, held = hold_out(images, validation, seed=0)
+    if len(held) == 0:
+        raise UsageError(f"validation {validation} of {len(images)} training images is not one image; raise it")
+    return fitted, held
+
+
 def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Split, Split | None]:
     """The images to train on, and those held out, if any. Raises UsageError where the settings do not fit them."""
-    fitted: Split = data.train
-    held: Split | None = None
-    if recipe.validation > 0:
-        fitted, held = hold_out(data.train, recipe.validation, seed=0)
-        if len(held) == 0:
-            raise UsageError(
-                f"validation {recipe.validation} of {len(data.train)} training images is not one image; raise it"
-            )
+    fitted, held = held_apart(data.train, recipe.validation)
     check_batch(len(fitted), recipe.batch_size)
     if recipe.batch_size % processes.count:
         raise UsageError(

@@ -65,10 +65,12 @@ class Start:
 def check_unseen(header: Header, data: DataSet, recipe: TrainRecipe) -> None:
     """Raise UsageError if ``recipe`` would hold out images that the weights of ``header`` were trained on.
 
-    A smaller share that is held out is a part of the larger.
+    So would it if those were that they began with, whatever they were trained on since. A smaller share that is held
+    out is a part of the larger.
     """
-    before = header.recipe.get("validation", 0.0)
-    if Path(header.dataset) == Path(data.name) and recipe.validation > before:
+    seen = [stage for stage in header.stages() if Path(stage.get("dataset", "")) == Path(data.name)]
+    before = min((stage.get("recipe", {}).get("validation", 0.0) for stage in seen), default=1.0)
+    if recipe.validation > before:
         raise UsageError(
             f"--validation {recipe.validation} holds out images that these weights were trained on, which held out "
             f"{before}; give no more than that, or weights of 'edgecnn train --validation'"

@@ -69,6 +69,8 @@ class State:
             parameter_name, _, key = name.rpartition(".")
             if parameter_name not in parameters:
                 raise BadFileError(f"{source} does not fit the model: the model has no parameter '{parameter_name}'")
-            parameter = parameters[parameter_name]
+            parameter, counter = parameters[parameter_name], key == "step"
+            if tensor.shape != (() if counter else parameter.shape):
+                raise BadFileError(f"{source} does not fit the model: '{name}' has another shape than its parameter")
             # AdamW keeps its step counter on the CPU.
-            self.optimizer.state[parameter][key] = tensor if key == "step" else tensor.to(parameter.device)
+            self.optimizer.state[parameter][key] = tensor if counter else tensor.to(parameter.device)

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.pruning import ship, text
 from edgecnn import checkpoint
-from edgecnn.checkpoint import Header
+from edgecnn.checkpoint import Header, included
 from edgecnn.models import ModelArguments
 from edgecnn.train import WEIGHTS
 
@@ -34,7 +34,7 @@ def test_a_run_is_one_line_with_shares_and_changes_in_points() -> None:
 
 
 def test_what_ships_says_how_accurate_its_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path / "weights")
+    monkeypatch.setattr(included, "shipped_folder", lambda: tmp_path / "weights")
     recipe = {"pruning": {"target": "macs:0.5"}}
     header = Header("lenet", ModelArguments(), "digits", ("a",), recipe, {"test_accuracy": 0.75})
     checkpoint.save(tmp_path / "run" / WEIGHTS, header, {"x": torch.ones(1)})

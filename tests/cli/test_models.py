@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgecnn import checkpoint, models
-from edgecnn.checkpoint import Header
+from edgecnn.checkpoint import Header, included
 from edgecnn.cli.main import main
 from edgecnn.models import ModelArguments, registry
 from edgecnn.models.widths import resize
@@ -26,7 +26,7 @@ HEADER = Header(
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where shipped weights lie in these tests."""
-    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: tmp_path)
+    monkeypatch.setattr(included, "shipped_folder", lambda: tmp_path)
     return tmp_path
 
 

@@ -175,6 +175,7 @@ def test_control_c_in_the_training_leaves_a_run_that_goes_on_to_the_same_bits(tm
         (["--epochs", "0"], "'--epochs': 0 is not in the range x>=1"),
         (["--learning-rate", "0"], "learning rate is 0.0, but must be above 0"),
         (["--distillation", "2"], "distillation is 2.0, but must be a share of the loss: 0 to 1"),
+        (["--distillation", "0", "--teacher", "mod_cnn"], "--distillation 0 learns nothing from a --teacher"),
         (["--validation", "0.1"], "--validation 0.1 holds out images that these weights were trained on"),
         (["--precision", "float16"], "unknown precision 'float16'; did you mean 'bfloat16'?"),
         (["--batch-size", "2000"], "a batch of 2000 is more than the 1347 training images; give --batch-size 1024"),

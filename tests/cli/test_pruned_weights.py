@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgecnn import checkpoint, models
-from edgecnn.checkpoint import Header
+from edgecnn.checkpoint import Header, included
 from edgecnn.cli.main import main
 from edgecnn.models import ModelArguments
 from edgecnn.models.widths import resize
@@ -24,7 +24,7 @@ ARGUMENTS = ModelArguments()
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where weights ship in these tests: a whole lenet and one of fewer channels, neither of which was trained."""
     there = tmp_path / "weights"
-    monkeypatch.setattr(checkpoint, "shipped_folder", lambda: there)
+    monkeypatch.setattr(included, "shipped_folder", lambda: there)
     monkeypatch.chdir(tmp_path)
     whole = Header("lenet", ARGUMENTS, "digits", tuple("0123456789"), {})
     checkpoint.save(there / "digits" / "lenet.safetensors", whole, models.create("lenet").state_dict())

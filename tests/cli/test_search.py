@@ -144,6 +144,8 @@ def test_a_search_that_goes_on_ends_as_one_that_was_never_stopped(
     assert "already exists; choose another place or pass --force" in refused(capfd, *words, "--out", parts)
     other = [*words, "--seed", 1, "--out", parts, "--resume"]
     assert "its seed is 0, this run's is 1" in refused(capfd, *other)
+    larger = [*words, "--image-size", "20x20x1", "--trials", 1, "--out", parts, "--resume"]
+    assert "its image is [16, 16, 1], this run's is [20, 20, 1]" in refused(capfd, *larger)
     resumed, _ = done(capfd, *words, "--trials", 3, "--out", parts, "--resume")
     straight, _ = done(capfd, *words, "--trials", 3, "--out", one)
     assert resumed["front"] == straight["front"]
@@ -310,6 +312,7 @@ def test_a_worker_whose_interruption_was_swallowed_by_a_library_is_interrupted_a
         (["--storage", "sqlite://"], "--storage sqlite:// is lost when the search ends (valid: sqlite:///PATH)"),
         (["--storage", "mysql://u:p@host/d"], "--storage mysql://... shows a password to everyone on this machine"),
         (["--resume"], "nothing to resume: "),
+        (["--build-table", "new.json", "--resume"], "--build-table searches nothing, so there is nothing to --resume"),
         (["--build-table", "new.json", "--trials", "35"], "--trials 35 designs make no table; give 36 or more"),
     ],
 )

@@ -397,6 +397,8 @@ def test_what_cannot_teach_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert line.endswith("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
     line = refused(capfd, "--teacher", str(cifar10), "--distillation", "2")
     assert "distillation is 2.0, but must be a share of the loss: 0 to 1" in line
+    line = refused(capfd, "--teacher", "mod_cnn", "--distillation", "0", "--out", str(tmp_path / "run"))
+    assert line.endswith("--distillation 0 learns nothing from a --teacher; leave one of the two away")
     assert not list(tmp_path.iterdir())
 
 

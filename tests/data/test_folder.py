@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -201,9 +202,19 @@ def empty_class(folder: Path) -> None:
         file.unlink()
 
 
+def named(name: str):
+    def harm(folder: Path) -> None:
+        for split in ("train", "test"):
+            (folder / split / "red").rename(folder / split / name)
+
+    return harm
+
+
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
+        (named("two\nlines"), r"the class folder 'two\\nlines' in .* is not one line of UTF-8; give it another"),
+        (named(os.fsdecode(b"caf\xe9")), "is not one line of UTF-8"),
         (remove("train"), "has no folder 'train'"),
         (remove("test"), "has no folder 'test'"),
         (remove("."), "there is no data set folder"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgecnn.data import registry
 from edgecnn.data.dataset import DataSet, Memory, everything
@@ -63,6 +64,17 @@ def test_an_image_size_that_the_data_set_lacks_is_refused(offline, name):
     assert load(name, image=(32, 32, 3)).image == (32, 32, 3)
     with pytest.raises(UsageError, match=f"'{name}' has images of 32x32x3, not 28x28x1"):
         load(name, image=(28, 28, 1))
+
+
+@pytest.mark.parametrize("name", [".", "inner/.."])
+def test_the_folder_one_is_in_has_a_name(name, tmp_path, monkeypatch):
+    for split in ("train", "test"):
+        for kind in ("blue", "red"):
+            (tmp_path / "colours" / split / kind).mkdir(parents=True)
+            Image.new("RGB", (8, 8), kind).save(tmp_path / "colours" / split / kind / "one.png")
+    (tmp_path / "colours" / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "colours")
+    assert Path(load(name).name).name == "colours"
 
 
 def test_a_users_own_data_set(monkeypatch):

@@ -106,6 +106,11 @@ def test_each_factory_that_will_not_do_has_its_own_line(file, name, line):
         models.create(f"{file}:{name}", ModelArguments(4))
 
 
+def test_a_class_of_which_nobody_knows_what_it_takes_is_one_line():
+    with pytest.raises(UsageError, match="the code of 'builtins:dict' failed: ValueError: no signature found"):
+        models.create("builtins:dict", ARGUMENTS)
+
+
 def test_images_that_the_model_cannot_take_are_named(file):
     with pytest.raises(UsageError, match="cannot take images of 2x2x2: .*[Kk]ernel size"):
         models.create(f"{file}:Net", ModelArguments(4, 2, (2, 2)))

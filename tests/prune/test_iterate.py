@@ -317,6 +317,9 @@ def test_a_run_is_not_replaced_by_one_that_is_refused_for_its_settings(run: Path
         pruned(folder, force=True, device="gpu")
     with pytest.raises(UsageError, match="batch of 512 is more than the"):
         pruned(folder, settings=recipe(batch_size=512), force=True)
+    unseen = replace(small.dataset(), name="others")
+    with pytest.raises(UsageError, match="validation 0.001 of 100 training images is not one image"):
+        pruned(folder, settings=recipe(validation=0.001), force=True, data=unseen)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def one_of_two_is_killed(where: str) -> None:
 
 def test_of_two_workers_on_a_server_one_is_killed_and_its_trial_is_tried_by_the_other(server: str) -> None:
     one_of_two_is_killed(server)
+
+
+def test_a_search_from_before_it_named_the_size_of_its_images_goes_on(tmp_path: Path) -> None:
+    where = str(tmp_path / "journal.log")
+    before = ASKED.to_json()
+    del before["image"]
+    open_study(where, ASKED).set_user_attr("asked", before)
+    open_study(where, replace(ASKED, image=(32, 32, 3)), resume=True)
+    with pytest.raises(UsageError, match="its seed is 0, this run's is 1"):
+        open_study(where, replace(ASKED, seed=1), resume=True)
 
 
 def test_of_two_workers_on_a_file_one_is_killed_and_its_trial_is_tried_by_the_other(tmp_path: Path) -> None:

@@ -92,6 +92,16 @@ def test_what_does_not_fit_the_images_is_refused(tmp_path: Path) -> None:
         train("lenet", coloured, STILL, tmp_path / "run", start=start())
 
 
+def test_images_that_were_trained_on_before_other_images_are_not_held_out_either(tmp_path: Path) -> None:
+    train("lenet", RENAMED, STILL, tmp_path / "on others", start=start())
+    begun = Start(*checkpoint.load_model(tmp_path / "on others" / WEIGHTS))
+    holding = replace(STILL, validation=0.2)
+    for data in (small.dataset(), RENAMED):
+        with pytest.raises(UsageError, match="--validation 0.2 holds out images that these weights were trained on"):
+            train("lenet", data, holding, tmp_path / "run", start=begun)
+    train("lenet", replace(small.dataset(), name="never seen"), holding, tmp_path / "run", start=begun)
+
+
 def test_a_run_is_resumed_from_the_same_weights_alone(tmp_path: Path) -> None:
     data, begun = small.dataset(), start()
     train("lenet", data, STILL, tmp_path, start=begun)

@@ -283,8 +283,25 @@ def test_what_is_no_checkpoint_is_not_resumed(tmp_path: Path) -> None:
     refused("no tensor 'module.fc3.bias'")
     checkpoint.save(path, header, tensors | {"optimizer.fc9.bias.momentum_buffer": torch.zeros(3)})
     refused("no parameter 'fc9.bias'")
+    checkpoint.save(path, header, tensors | {"optimizer.fc3.bias.momentum_buffer": torch.zeros(4)})
+    refused("'fc3.bias.momentum_buffer' has another shape than its parameter")
     path.write_bytes(b"half of it")
     refused("not a whole safetensors file")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"curve": []}, {"curve": 5}, {"curve": [1, 2]}, {"curve": [{"epoch": 1}, {"epoch": 2}]}, {"epochs": "x"},
+        {"epochs": -1}, {"epochs": 99}, {"epochs": None},
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_does_not_say_how_far_it_came_is_not_resumed(change: dict[str, Any], tmp_path: Path) -> None:
+    train("lenet", small.dataset(), QUICK, tmp_path)
+    header, tensors = checkpoint.load(tmp_path / CHECKPOINT)
+    checkpoint.save(tmp_path / CHECKPOINT, replace(header, training=header.training | change), tensors)
+    with pytest.raises(BadFileError, match="its curve has no line of numbers for each of .* epochs; run without"):
+        train("lenet", small.dataset(), QUICK, tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "cuda:x"])
