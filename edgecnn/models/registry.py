@@ -20,7 +20,7 @@ Factory = Callable[..., nn.Module]
 _FACTORIES: dict[str, Factory] = {}
 _MODULES = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8", "edge", "teacher")
 _LISTED = ("lenet", "mod_cnn", "depthwise", "depth_res", "resnet8", "edge_s", "edge_m", "edge_l")
-_UNLISTED = ("teacher",)  # known by name: not for devices
+_UNLISTED = ("teacher",)  # not for devices
 _ENTRY_POINTS = "edgecnn.models"
 
 
@@ -67,6 +67,11 @@ def names() -> list[str]:
     return sorted(listed, key=lambda name: _LISTED.index(name) if name in _LISTED else len(_LISTED))
 
 
+def known() -> list[str]:
+    """``names``, and those of models that are for no device. Raises UsageError as that does."""
+    return [*names(), *_UNLISTED]
+
+
 def check(name: str) -> None:
     """Raise UnknownNameError for a model that is neither registered, nor a design, nor to be had from outside."""
     spec = _outside(name)
@@ -76,7 +81,7 @@ def check(name: str) -> None:
         Design.parse(name)
     elif name.endswith(".py"):
         raise UsageError(f"model '{name}' is a file; name the function in it that makes the model: {name}:FUNCTION")
-    elif name not in [*names(), *_UNLISTED]:
+    elif name not in known():
         raise UnknownNameError("model", name, [*_FACTORIES, FORM, *own.FORMS])
 
 

@@ -70,7 +70,7 @@ def load_teachers(teachers: Sequence[Path], data: DataSet) -> tuple[nn.Module, d
 
 
 def _load(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
-    named = {name: path for name in models.names() if (path := checkpoint.shipped(name, data.name)) is not None}
+    named = {name: path for name in models.known() if (path := checkpoint.shipped(name, data.name)) is not None}
     checkpoint.check_known("teacher", teacher, named)
     path = named.get(str(teacher), teacher)
     header, tensors = checkpoint.load(path)
@@ -83,9 +83,9 @@ def _load(teacher: Path, data: DataSet) -> tuple[nn.Module, dict[str, Any]]:
     there = (*header.arguments.image_size, header.arguments.in_channels)
     if there != data.image:
         raise BadFileError(f"{path} is a teacher for images of {_size(there)}, but {data.name} has {_size(data.image)}")
-    if header.classes != data.classes:
+    if header.classes != data.classes or header.arguments.num_classes != len(data.classes):
         raise BadFileError(
-            f"{path} is a teacher for the {len(header.classes)} classes of {header.dataset}, not for the "
+            f"{path} is a teacher for the {header.arguments.num_classes} classes of {header.dataset}, not for the "
             f"{len(data.classes)} of {data.name}; give one that was trained on {data.name}"
         )
     return network, header.origin

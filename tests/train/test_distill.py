@@ -12,14 +12,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from edgecnn import models
+from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.data.augment import Augmentation, shift, to_input
-from edgecnn.errors import UsageError
+from edgecnn.errors import BadFileError, UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.models import ModelArguments
 from edgecnn.train import Task, TrainRecipe, run
-from edgecnn.train.distill import TEMPERATURE, divergence
+from edgecnn.train.distill import TEMPERATURE, divergence, identity, load_teachers
 from tests.train import small
 
 RECIPE = replace(small.QUICK, epochs=12, label_smoothing=0.0)
@@ -85,6 +85,24 @@ def test_the_teacher_sees_what_the_pupil_sees(tmp_path: Path, monkeypatch: pytes
 def test_a_teacher_that_is_missing_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="distillation is 0.5, but there is no teacher"):
         trained(tmp_path / "run", replace(RECIPE, distillation=0.5), None)
+
+
+def test_the_large_net_that_ships_teaches_by_its_name() -> None:
+    path = checkpoint.shipped("teacher", "cifar10")
+    assert path is not None
+    header, tensors = checkpoint.load(path)
+    data = replace(small.dataset(), name="cifar10", classes=header.classes, image=(32, 32, 3))
+    teacher, origin = load_teachers([Path("teacher")], data)
+    assert identity(teacher) == checkpoint.digest(tensors)
+    assert origin == header.origin
+
+
+def test_a_teacher_with_more_logits_than_named_classes_is_refused(tmp_path: Path) -> None:
+    data, arguments = small.dataset(), ModelArguments(5, 1, (16, 16))
+    header = Header("lenet", arguments, data.name, data.classes, {})
+    checkpoint.save(tmp_path / "t.safetensors", header, models.create("lenet", arguments).state_dict())
+    with pytest.raises(BadFileError, match=f"is a teacher for the 5 classes of {data.name}, not for the 3 of"):
+        load_teachers([tmp_path / "t.safetensors"], data)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

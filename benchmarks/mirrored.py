@@ -1,0 +1,78 @@
+"""What an image's mirror image adds: ``python -m benchmarks.mirrored [--model NAME[+NAME...]...] [--measure]``.
+
+Shows the committed results, or makes them: scores the shipped float32 weights on all test images, as they are and by
+the mean of their logits for an image and its mirror image, which is how a teacher is asked (``--views``). Names joined
+by '+' are asked together, as teachers are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from benchmarks.committed import Results, Row
+from edgecnn import models
+from edgecnn.data import registry
+from edgecnn.evaluate import predictor
+from edgecnn.export.source import find_weights
+from edgecnn.measure.stats import paired_change
+from edgecnn.report.table import table
+from edgecnn.train.distill import Committee
+
+TEACHERS = ("teacher", "teacher+edge_l")
+TOGETHER = "+"
+BATCH = 500
+HEADERS = ("model", "images", "as it is", "with the mirror image", "change, points (95 % interval)")
+
+
+def measure(names: Iterable[str], data: str, limit: int | None = None) -> Iterator[Row]:
+    """A row for each of ``names``: test ``images``, how many are right as it is, and how many ``mirrored``.
+
+    ``gained`` are those that only the mean is right about, ``lost`` those that it is wrong about. The first ``limit``
+    images count, all when None.
+    """
+    dataset = registry.load(data)
+    images, labels = dataset.test.take(np.arange(len(dataset.test))[:limit])
+    for name in names:
+        print(name, file=sys.stderr)
+        predict = predictor(Committee(find_weights(each, dataset.name)[0] for each in name.split(TOGETHER)))
+        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        plain = np.concatenate([predict(batch) for batch in batches])
+        turned = np.concatenate([predict(np.ascontiguousarray(batch[:, :, ::-1])) for batch in batches])
+        right, both = ((logits.argmax(1) == labels) for logits in (plain, plain + turned))
+        yield {
+            "model": name, "images": len(labels), "right": int(right.sum()), "mirrored": int(both.sum()),
+            "gained": int((both & ~right).sum()), "lost": int((right & ~both).sum()),
+        }  # fmt: skip
+
+
+def text(rows: Sequence[Row]) -> str:
+    """A line per network."""
+    return table(HEADERS, [_cells(row) for row in rows], "lrrrr")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    images = row["images"]
+    low, high = paired_change(row["lost"], row["gained"], images)
+    return (
+        row["model"].replace(TOGETHER, f" {TOGETHER} "), f"{images:,}",
+        *(f"{100 * row[name] / images:.2f} %" for name in ("right", "mirrored")),
+        f"{100 * (row['gained'] - row['lost']) / images:+.2f} ({low:+.2f} to {high:+.2f})",
+    )  # fmt: skip
+
+
+RESULTS = Results("mirrored.json", ("model",), text)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table or JSON; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mirrored", description="What a mirror image adds.")
+    parser.add_argument("--model", nargs="+", default=[*models.names(), *TEACHERS], metavar="NAME[+NAME...]")
+    return RESULTS.main(parser, lambda options: measure(options.model, "cifar10"), words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
