@@ -16,15 +16,17 @@ import numpy as np
 from benchmarks.committed import Results, Row
 from edgecnn import models
 from edgecnn.data import registry
-from edgecnn.evaluate import predictor
+from edgecnn.data.dataset import batches
+from edgecnn.evaluate import BATCH, predictor
 from edgecnn.export.source import find_weights
+from edgecnn.measure.accuracy import Score
+from edgecnn.measure.comparison import Comparison
 from edgecnn.measure.stats import paired_change
 from edgecnn.report.table import table
 from edgecnn.train.distill import Committee
 
 TEACHERS = ("teacher", "teacher+edge_l")
 TOGETHER = "+"
-BATCH = 500
 HEADERS = ("model", "images", "as it is", "with the mirror image", "change, points (95 % interval)")
 
 
@@ -35,17 +37,18 @@ def measure(names: Iterable[str], data: str, limit: int | None = None) -> Iterat
     images count, all when None.
     """
     dataset = registry.load(data)
-    images, labels = dataset.test.take(np.arange(len(dataset.test))[:limit])
     for name in names:
         print(name, file=sys.stderr)
         predict = predictor(Committee(find_weights(each, dataset.name)[0] for each in name.split(TOGETHER)))
-        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        plain = np.concatenate([predict(batch) for batch in batches])
-        turned = np.concatenate([predict(np.ascontiguousarray(batch[:, :, ::-1])) for batch in batches])
-        right, both = ((logits.argmax(1) == labels) for logits in (plain, plain + turned))
+        pieces = [
+            (labels, predict(images), predict(np.ascontiguousarray(images[:, :, ::-1])))
+            for images, labels in batches(dataset.test, BATCH, limit)
+        ]
+        labels, plain, turned = (np.concatenate(each) for each in zip(*pieces, strict=True))
+        found = Comparison(*(Score(logits.argmax(1), labels) for logits in (plain, plain + turned)))
         yield {
-            "model": name, "images": len(labels), "right": int(right.sum()), "mirrored": int(both.sum()),
-            "gained": int((both & ~right).sum()), "lost": int((right & ~both).sum()),
+            "model": name, "images": found.images, "right": found.first.right, "mirrored": found.second.right,
+            "gained": found.only_second, "lost": found.only_first,
         }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def run(model: str, recipe: str, variant: str, seed: int, folder: Path) -> Row:
     path = _float_weights(model, folder)
     network, header = checkpoint.load_model(path, model)
     data = registry.load("cifar10")
-    fitted, held = hold_out(data.train, HELD_OUT, seed=0)
+    fitted, held = hold_out(data.train, HELD_OUT)
     source = Source(network, header, replace(data, train=fitted), CALIBRATION_IMAGES)
     changes = {"ranges": qat.FOLLOWING} | VARIANTS[variant]
     ranges = changes.pop("ranges")

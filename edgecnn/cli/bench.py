@@ -118,13 +118,13 @@ def command(
     with Progress() as say:
         outcomes = bench_on_all(targets, order, say, install)
     sessions = {target: each for target, each in outcomes.items() if not isinstance(each, EdgeCNNError)}
-    unsaved = _save({files[target]: session for target, session in sessions.items() if target in files})
+    unsaved = _save(sessions, files)
     if len(targets) == 1 and sessions:
         click.echo(_shown(sessions[targets[0]], form))
     elif sessions:
         click.echo(several.shown(sessions, form, _shown))
     verdicts = {
-        target: each if isinstance(each, EdgeCNNError) else unsaved.get(files.get(target)) or _doubt(each)
+        target: each if isinstance(each, EdgeCNNError) else unsaved.get(target) or _doubt(each)
         for target, each in outcomes.items()
     }
     errors = {target: error for target, error in verdicts.items() if error is not None}
@@ -134,14 +134,14 @@ def command(
         raise several.worst(errors, lambda line: click.echo(line, err=True))
 
 
-def _save(sessions: dict[Path, Session]) -> dict[Path | None, EdgeCNNError]:
-    """Write them; why those that cannot be written are not. What took hours is shown all the same."""
-    errors: dict[Path | None, EdgeCNNError] = {}
-    for path, session in sessions.items():
+def _save(sessions: dict[str, Session], files: dict[str, Path]) -> dict[str, OutputError]:
+    """Write what has a file; why those that cannot be written are not. What took hours is shown all the same."""
+    errors = {}
+    for target in sessions.keys() & files.keys():
         try:
-            session.save(path)
+            sessions[target].save(files[target])
         except OutputError as error:
-            errors[path] = error
+            errors[target] = error
     return errors
 
 

@@ -73,6 +73,7 @@ def command(
     The weights fit every verb that takes --weights. The table says what they cost beside the unpruned ones.
     """
     from edgecnn import checkpoint
+    from edgecnn.data.dataset import held_apart
     from edgecnn.evaluate import score_model
     from edgecnn.export.weigh import Scale
     from edgecnn.models import cost
@@ -80,7 +81,6 @@ def command(
     from edgecnn.prune.target import LATENCY, MACS, Target
     from edgecnn.train import WEIGHTS, TrainRecipe
     from edgecnn.train.distill import load_teachers
-    from edgecnn.train.loop import held_apart
 
     words = SourceWords.take(options)
     pruning = Pruning(Target.parse(target), importance, steps, multiple)

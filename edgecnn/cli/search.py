@@ -27,7 +27,7 @@ from edgecnn.cli.search_text import Monitor, document, searched, state
 from edgecnn.cli.search_worker import FORMS, TIMING, Job, check_reach, check_target, run, timer
 from edgecnn.cli.targets import EMULATED
 from edgecnn.errors import BadFileError, CheckFailedError, UsageError
-from edgecnn.runtime.files import output_errors, refuse_existing
+from edgecnn.runtime.files import output_errors, refuse_existing, refuse_existing_file
 from edgecnn.search.objectives import TABLE
 
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ def command(
     held-out training images. 'edgecnn train' takes a design as --model; the page and --json have the whole commands.
     """
     from edgecnn.data import registry
+    from edgecnn.data.dataset import held_apart
     from edgecnn.report.searched import text
     from edgecnn.search.asked import Asked
     from edgecnn.search.objectives import parse
     from edgecnn.search.study import check_storage, is_begun, open_study
     from edgecnn.train import choose_device
-    from edgecnn.train.loop import held_apart
     from edgecnn.train.processes import slow_precision
     from edgecnn.train.recipe import check_batch
 
@@ -123,7 +123,7 @@ def command(
     if build_table is not None:
         if resume or storage is not None:
             raise UsageError("--build-table searches nothing, so there is nothing to --resume or keep in a --storage")
-        refuse_existing(build_table, force)
+        refuse_existing_file(build_table, force)
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if dataset.note:
         click.secho(dataset.note, err=True, bold=True)

@@ -8,6 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from edgecnn.errors import UsageError
+
+HOLD_OUT_SEED = 0
+
 
 class Split(Protocol):
     """Labelled images that are read on demand, so that scoring never holds them all."""
@@ -82,8 +86,21 @@ def sample(split: Split, count: int, seed: int) -> Subset:
     return Subset(split, np.sort(order[:count]))
 
 
-def hold_out(split: Split, fraction: float, seed: int) -> tuple[Subset, Subset]:
-    """Split at random into (kept, held out), the held-out part holding ``fraction`` of the images."""
-    order = np.random.default_rng(seed).permutation(len(split))
+def hold_out(split: Split, fraction: float) -> tuple[Subset, Subset]:
+    """Split at random into (kept, held out), the held-out part holding ``fraction`` of the images.
+
+    It is the same for the same fraction, so that what goes on from a training holds out what that did.
+    """
+    order = np.random.default_rng(HOLD_OUT_SEED).permutation(len(split))
     held = round(len(split) * fraction)
     return Subset(split, np.sort(order[held:])), Subset(split, np.sort(order[:held]))
+
+
+def held_apart(images: Split, validation: float) -> tuple[Split, Split | None]:
+    """``hold_out`` of training images, where any are to be held out. Raises UsageError for a share of less than one."""
+    if validation == 0:
+        return images, None
+    fitted, held = hold_out(images, validation)
+    if len(held) == 0:
+        raise UsageError(f"validation {validation} of {len(images)} training images is not one image; raise it")
+    return fitted, held

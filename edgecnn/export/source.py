@@ -25,7 +25,6 @@ CALIBRATION_SEED = 0
 PROBE_SEED = 1
 SPARE_SEED = 2
 SPARE_IMAGES, FEWEST_SPARE = 5000, 100  # to choose on, and as many others to prove the choice on
-VALIDATION_SEED = 0  # as train.loop has it
 SYNTHETIC_IMAGES = 128  # to calibrate on, and as many others to compare with float on
 
 
@@ -118,7 +117,7 @@ class Source:
         train = self.dataset.train
         rest = np.setdiff1d(np.arange(len(train)), self._calibration_split.indices)
         if self.header.dataset == self.dataset.name and not self.trained_on:
-            rest = np.intersect1d(rest, hold_out(train, self.header.recipe["validation"], VALIDATION_SEED)[1].indices)
+            rest = np.intersect1d(rest, hold_out(train, self.header.recipe["validation"])[1].indices)
         half = min(len(rest) // 2, SPARE_IMAGES)
         if half < FEWEST_SPARE:
             raise UsageError(

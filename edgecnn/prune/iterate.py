@@ -19,7 +19,7 @@ from torch import nn
 
 from edgecnn import checkpoint
 from edgecnn.checkpoint import Header
-from edgecnn.data.dataset import DataSet, Split, sample
+from edgecnn.data.dataset import DataSet, Split, held_apart, sample
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.models.widths import widths_of
 from edgecnn.prune import importance, plan, search
@@ -30,7 +30,6 @@ from edgecnn.runtime.files import refuse_existing, write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe, choose_device, run
 from edgecnn.train.distill import identity
 from edgecnn.train.folder import RunFolder, check_same_settings
-from edgecnn.train.loop import held_apart
 from edgecnn.train.recipe import as_before, check_batch, suited
 from edgecnn.train.start import check_unseen
 

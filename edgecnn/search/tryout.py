@@ -21,7 +21,7 @@ from edgecnn.data.dataset import DataSet, Memory, hold_out
 from edgecnn.errors import CheckFailedError, OutputError, UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.export.drafts import rewrites_of, simulation
-from edgecnn.export.source import VALIDATION_SEED, Source
+from edgecnn.export.source import Source
 from edgecnn.export.weigh import ORDER
 from edgecnn.models import ModelArguments
 from edgecnn.search.asked import Asked
@@ -64,7 +64,7 @@ class Tryout:
         self._asked, self._prices, self._folder, self._device = asked, prices, folder, device
         nothing = Memory(np.zeros((0, *data.image), np.uint8), np.zeros(0, np.int64))
         self._data = replace(data, test=nothing)
-        fitted, self._judges = hold_out(data.train, asked.validation, VALIDATION_SEED)
+        fitted, self._judges = hold_out(data.train, asked.validation)
         self._calibrating = replace(self._data, train=fitted)
         height, width, channels = data.image
         self._arguments = ModelArguments(len(data.classes), channels, (height, width))

@@ -15,7 +15,7 @@ from torch import nn
 
 from edgecnn import models
 from edgecnn.checkpoint import Header, digest
-from edgecnn.data.dataset import DataSet, Split, everything, hold_out
+from edgecnn.data.dataset import DataSet, Split, everything, held_apart
 from edgecnn.errors import UsageError
 from edgecnn.evaluate import score_model
 from edgecnn.measure.machine import read_machine
@@ -197,19 +197,6 @@ def _teacher(task: Task, recipe: TrainRecipe, place: torch.device) -> nn.Module 
     teacher = prepared(copy.deepcopy(task.teacher)).to(place).to(memory_format=torch.channels_last)
     # Answers to views are kept for others, compiled or not, and are asked for once.
     return torch.compile(teacher) if recipe.compile and not recipe.views else teacher  # type: ignore[return-value]
-
-
-def held_apart(images: Split, validation: float) -> tuple[Split, Split | None]:
-    """Of training images those to train on, and those held out, if any are to be. Raises UsageError for less than one.
-
-    It is the same for the same share, so that what goes on from a training holds out what that did.
-    """
-    if validation == 0:
-        return images, None
-    fitted, held = hold_out(images, validation, seed=0)
-    if len(held) == 0:
-        raise UsageError(f"validation {validation} of {len(images)} training images is not one image; raise it")
-    return fitted, held
 
 
 def _split(data: DataSet, recipe: TrainRecipe, processes: Processes) -> tuple[Split, Split | None]:

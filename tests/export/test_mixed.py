@@ -115,7 +115,7 @@ def test_of_weights_trained_with_a_validation_split_they_are_of_that():
     header = replace(source.header, recipe=source.header.recipe | {"validation": 0.8})
     held = replace(source, header=header)
     assert not held.trained_on
-    seen, unseen = hold_out(source.dataset.train, 0.8, 0)
+    seen, unseen = hold_out(source.dataset.train, 0.8)
     for split in held.spare():
         assert len(split) >= 100
         assert indices(split) <= indices(unseen)
