@@ -21,15 +21,19 @@ class Separable(nn.Sequential):
 class Residual(nn.Module):
     """conv3x3 BN ReLU conv3x3 BN, plus the input, then ReLU (He et al. 2015).
 
-    With ``stride`` 2 or a change of channels the input passes through a strided 1x1 convolution.
+    With ``stride`` 2 or a change of channels the input passes through a strided 1x1 convolution. ``dilations`` are
+    those of the two convolutions.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, dilations: tuple[int, int] = (1, 1)
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
+        first, second = dilations
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=first, dilation=first)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=second, dilation=second)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.relu2 = nn.ReLU()
         same = stride == 1 and in_channels == out_channels

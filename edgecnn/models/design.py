@@ -10,7 +10,12 @@ Stages follow each other with '-'. The letter is the kind of block, the number b
         sum where channels and size stay (Sandler et al. 2018, with ReLU in place of ReLU6)
 
 Then, in this order and each only where it is not as usual: ``k`` kernel (3), ``e`` expansion (b alone: 4), ``s`` stride
-of the first block (1), ``n`` number of blocks (1). Global average pooling and one linear layer end the network.
+of the first block (1), ``d`` dilation (1), ``n`` number of blocks (1). Global average pooling and one linear layer
+end the network.
+
+Dilation is of all of a stage's convolutions but its first, which has that of the stage before. So ``d2`` in place of
+``s2`` also computes the places that the stride leaves out: the same weights see as much of an image, from more places
+(F. Yu, V. Koltun and T. Funkhouser, "Dilated residual networks", 2017).
 """
 
 from __future__ import annotations
@@ -27,19 +32,23 @@ PREFIX = "design:"
 FORM = f"{PREFIX}STAGE-STAGE-..."
 KINDS = "crb"
 EXPANSION = 4
-_STAGE = re.compile(r"([crb])(\d{1,4})(?:k(\d{1,2}))?(?:e(\d{1,2}))?(?:s(\d))?(?:n(\d{1,2}))?")
+_STAGE = re.compile(r"([crb])(\d{1,4})(?:k(\d{1,2}))?(?:e(\d{1,2}))?(?:s(\d))?(?:d(\d))?(?:n(\d{1,2}))?")
 _LONGEST = 400  # characters; a name is also part of headers and messages
 
 
 @dataclass(frozen=True)
 class Stage:
-    """``depth`` blocks of one kind; ``stride`` is the first block's, ``expansion`` means something to 'b' alone."""
+    """``depth`` blocks of one kind; ``stride`` is the first block's, ``expansion`` means something to 'b' alone.
+
+    ``dilation`` is that of all convolutions but the first.
+    """
 
     kind: str
     channels: int
     kernel: int = 3
     expansion: int = EXPANSION
     stride: int = 1
+    dilation: int = 1
     depth: int = 1
 
     def __post_init__(self) -> None:
@@ -51,6 +60,7 @@ class Stage:
             "expansion is 1 to 8, and of inverted bottlenecks alone": 1 <= self.expansion <= 8
             and (self.kind == "b" or self.expansion == EXPANSION),
             "stride is 1, 2 or 4": self.stride in (1, 2, 4),
+            "dilation is 1, 2 or 4": self.dilation in (1, 2, 4),
             "depth is 1 to 16": 1 <= self.depth <= 16,
         }
         for rule, kept in good.items():
@@ -58,7 +68,10 @@ class Stage:
                 raise UsageError(f"stage '{self}' cannot be built: {rule}")
 
     def __str__(self) -> str:
-        usual = (("k", self.kernel, 3), ("e", self.expansion, EXPANSION), ("s", self.stride, 1), ("n", self.depth, 1))
+        usual = (
+            ("k", self.kernel, 3), ("e", self.expansion, EXPANSION), ("s", self.stride, 1), ("d", self.dilation, 1),
+            ("n", self.depth, 1),
+        )  # fmt: skip
         return f"{self.kind}{self.channels}" + "".join(f"{key}{value}" for key, value, left in usual if value != left)
 
 
@@ -91,10 +104,10 @@ class Design:
             found = _STAGE.fullmatch(word)
             if found is None:
                 raise UsageError(
-                    f"design '{name}' has no stage '{word}'; a stage is c, r or b, channels, and then k, e, s, n with "
-                    "numbers where they are not as usual, as in b32k5e3s2n2"
+                    f"design '{name}' has no stage '{word}'; a stage is c, r or b, channels, and then k, e, s, d, n "
+                    "with numbers where they are not as usual, as in b32k5e3s2n2"
                 )
-            kind, channels, kernel, expansion, stride, depth = found.groups()
+            kind, channels, kernel, expansion, stride, dilation, depth = found.groups()
             stages.append(
                 Stage(
                     kind,
@@ -102,6 +115,7 @@ class Design:
                     int(kernel or 3),
                     int(expansion or EXPANSION),
                     int(stride or 1),
+                    int(dilation or 1),
                     int(depth or 1),
                 )
             )
@@ -110,12 +124,13 @@ class Design:
     def build(self, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
         """The network with fresh weights, for images of any size: strides round up, and the last pool takes all."""
         net = nn.Sequential()
-        channels, (height, width) = in_channels, image_size
+        channels, (height, width), before = in_channels, image_size, 1
         for number, stage in enumerate(self.stages, start=1):
             for index in range(stage.depth):
                 stride = stage.stride if index == 0 else 1
                 name = f"{stage.kind}{number}" + (f"_{index + 1}" if stage.depth > 1 else "")
-                net.add_module(name, _block(stage, channels, stride))
+                net.add_module(name, _block(stage, channels, stride, before))
+                before = stage.dilation
                 channels, height, width = stage.channels, -(-height // stride), -(-width // stride)
         net.add_module("pool", nn.AvgPool2d((height, width)))
         net.add_module("flatten", nn.Flatten())
@@ -126,13 +141,17 @@ class Design:
 class Inverted(nn.Module):
     """1x1 BN ReLU, depthwise BN ReLU, 1x1 BN, plus the input where channels and size stay."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, expansion: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, expansion: int, stride: int, dilation: int
+    ) -> None:
         super().__init__()
         inner = expansion * in_channels
         self.expand = nn.Conv2d(in_channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
         self.relu1 = nn.ReLU()
-        self.depth = nn.Conv2d(inner, inner, kernel, stride=stride, padding=kernel // 2, groups=inner, bias=False)
+        self.depth = nn.Conv2d(
+            inner, inner, kernel, stride, padding=dilation * (kernel // 2), dilation=dilation, groups=inner, bias=False
+        )
         self.bn2 = nn.BatchNorm2d(inner)
         self.relu2 = nn.ReLU()
         self.project = nn.Conv2d(inner, out_channels, 1, bias=False)
@@ -145,10 +164,12 @@ class Inverted(nn.Module):
         return x + y if self.same else y
 
 
-def _block(stage: Stage, in_channels: int, stride: int) -> nn.Module:
+def _block(stage: Stage, in_channels: int, stride: int, dilation: int) -> nn.Module:
+    """A block whose first convolution has ``dilation``."""
     if stage.kind == "r":
-        return Residual(in_channels, stage.channels, stride)
+        return Residual(in_channels, stage.channels, stride, (dilation, stage.dilation))
     if stage.kind == "b":
-        return Inverted(in_channels, stage.channels, stage.kernel, stage.expansion, stride)
-    dense = nn.Conv2d(in_channels, stage.channels, stage.kernel, stride=stride, padding=stage.kernel // 2, bias=False)
+        return Inverted(in_channels, stage.channels, stage.kernel, stage.expansion, stride, dilation)
+    padding = dilation * (stage.kernel // 2)
+    dense = nn.Conv2d(in_channels, stage.channels, stage.kernel, stride, padding, dilation, bias=False)
     return nn.Sequential(dense, nn.BatchNorm2d(stage.channels), nn.ReLU())
