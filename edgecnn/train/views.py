@@ -158,6 +158,7 @@ class Views:
         """Hex SHA-256 of all that a network's answers depend on but the number of the view."""
         recipe = self._recipe.to_json()
         asked = {name: recipe[name] for name in ("augmentation", "precision", "seed")}
-        found = hashlib.sha256(json.dumps([_FORMAT, CHUNK, asked, digest(network)], sort_keys=True).encode())
+        known = [_FORMAT, CHUNK, asked, str(network), digest(network)]  # the same weights serve several shapes of a net
+        found = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
         found.update(self._images.cpu().numpy().tobytes())
         return found.hexdigest()

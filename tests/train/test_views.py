@@ -101,6 +101,15 @@ def test_another_teacher_is_asked(tmp_path: Path) -> None:
     assert other.images == 2 * IMAGES
 
 
+def test_a_teacher_that_makes_something_else_of_the_same_weights_is_asked(kept: Path) -> None:
+    near = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    far = nn.Sequential(nn.Conv2d(1, 3, 3, padding=2, dilation=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    far.load_state_dict(near.state_dict())
+    for teacher in (near, far):
+        viewed(teacher, RECIPE)
+    assert len(list(kept.glob("*"))) == 2
+
+
 def test_each_of_several_teachers_is_asked_once_whoever_it_teaches_with(tmp_path: Path, kept: Path) -> None:
     one, two = Counting(), Counting(bias=3.0)
     alone = weights(tmp_path / "first", RECIPE, one)
