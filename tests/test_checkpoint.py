@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header, included
@@ -328,6 +328,18 @@ def test_a_small_file_that_names_an_enormous_network_is_refused_before_it_is_bui
     enormous = replace(HEADER, model="design:" + "-".join(["c1024k7n16"] * 35))  # 115 GB
     path = tmp_path / "w.safetensors"
     checkpoint.save(path, enormous, {"a": torch.zeros(1)})
+    assert "does not fit the model: it has no tensor" in refused(path)
+
+
+def test_so_is_one_whose_images_make_a_network_enormous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fresh(layer: nn.Linear) -> None:
+        assert layer.weight.is_meta, "it was built"
+
+    monkeypatch.setattr(nn.Linear, "reset_parameters", fresh)
+    path = tmp_path / "w.safetensors"
+    checkpoint.save(
+        path, replace(HEADER, arguments=ModelArguments(image_size=(4096, 4096))), {"a": torch.zeros(1)}
+    )  # 8 GB
     assert "does not fit the model: it has no tensor" in refused(path)
 
 

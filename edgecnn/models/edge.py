@@ -11,8 +11,8 @@ from edgecnn.models.registry import register
 
 DESIGNS = {
     "edge_s": "design:c16-r24s2n2-r48s2-b48e2n2",
-    "edge_m": "design:c24-r32s2n2-r64s2n2",
-    "edge_l": "design:c32-r48s2n2-r72s2n2",
+    "edge_m": "design:c24-r32s2n2-r64d2n2",
+    "edge_l": "design:c32-r48s2n2-r72d2n2",
 }
 
 for _name, _design in DESIGNS.items():

@@ -105,6 +105,11 @@ def is_design(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
+def is_ours(name: str) -> bool:
+    """True for edgecnn's own architectures and for designs: they can be built without memory, on device "meta"."""
+    return is_design(name) or name in _LISTED + _UNLISTED
+
+
 def runs_code(name: str) -> bool:
     """True where building the model runs a file or module of the user's."""
     spec = _outside(name)
