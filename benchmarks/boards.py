@@ -8,6 +8,7 @@ emulated pip. Nothing is measured: it prints what was run, and whether the answe
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -108,12 +109,19 @@ def check(bundle: Path, image: Path, release: str) -> bool:
         return found == wanted
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str] | None = None) -> int:
     """Check the releases that are named, or all; the exit code."""
-    bundle, image, *releases = words
-    failed = [release for release in releases or SYSTEMS if not check(Path(bundle), Path(image), release)]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.boards", description="install.sh in ARM systems.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("image", type=Path)
+    parser.add_argument("releases", nargs="*", default=list(SYSTEMS), metavar="RELEASE", help=", ".join(SYSTEMS))
+    options = parser.parse_args(words)
+    for release in options.releases:  # choices would refuse none at all
+        if release not in SYSTEMS:
+            parser.error(f"unknown release '{release}' (valid: {', '.join(SYSTEMS)})")
+    failed = [release for release in options.releases if not check(options.bundle, options.image, release)]
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

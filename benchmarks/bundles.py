@@ -24,7 +24,7 @@ from edgecnn.quantize.recipe import CALIBRATION_IMAGES, STATIC_W8A8, Recipe
 from edgecnn.runtime.places import cache_folder
 
 FORMATS = ("tflite", "onnx", "torchscript")
-ROOMS = ("checkpoint", "evaluate.py", "data", "export", "models", "quantize", "runtime")
+ROOMS = ("checkpoint", "evaluate.py", "data", "export", "measure", "models", "quantize", "runtime")
 
 
 def default_cache() -> Path:

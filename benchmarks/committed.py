@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import models
+from edgecnn.errors import EdgeCNNError
 from edgecnn.runtime.files import write_bytes
 
 FOLDER = Path(__file__).parent / "results"
+DATA = "cifar10"  # that all committed results are of
 Row = dict[str, Any]
 
 
@@ -44,17 +46,27 @@ class Results:
         """Do what a command line asks for; returns the exit code.
 
         Options of ``parser`` that have the name of one of ``key`` say which rows are meant: lists of values. A new row
-        takes the place of the one with the same key, and is recorded at once, so that nothing measured is lost.
+        takes the place of the one with the same key, and is recorded at once, so that nothing measured is lost. Results
+        of other data than DATA are shown alone and not recorded: a row does not say what it is of.
         """
         parser.add_argument("--measure", action="store_true", help="make the results anew")
         parser.add_argument("--record", action="store_true", help="put what was measured among the committed results")
         parser.add_argument("--json", action="store_true", help="print one JSON document")
         options = parser.parse_args(words)
-        rows = self._by_key()
-        for row in measure(options) if options.measure else ():
-            rows[self._key(row)] = row
-            if options.record:  # beside what another process recorded meanwhile
-                self._write((self._by_key() | {self._key(row): row}).values())
+        if options.record and not options.measure:
+            parser.error("--record keeps what --measure makes; give both")
+        other = getattr(options, "data", DATA) != DATA
+        if other and (options.record or not options.measure):
+            parser.error(f"the committed results are of {DATA}; other --data is measured (--measure) and not recorded")
+        rows = {} if other else self._by_key()
+        try:
+            for row in measure(options) if options.measure else ():
+                rows[self._key(row)] = row
+                if options.record:  # beside what another process recorded meanwhile
+                    self._write((self._by_key() | {self._key(row): row}).values())
+        except EdgeCNNError as error:
+            print(f"{self.path.stem}: error: {error}", file=sys.stderr)
+            return error.exit_code
         meant = {name: getattr(options, name) for name in self.key if hasattr(options, name)}
         shown = [row for row in rows.values() if all(row[name] in values for name, values in meant.items())]
         print(json.dumps(shown, indent=2) if options.json else self.text(shown))
@@ -66,7 +78,7 @@ class Results:
         """``main`` of a script whose rows are found model by model, by ``measure(model, data)``."""
         parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.path.stem}", description=description)
         parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
-        parser.add_argument("--data", default="cifar10")
+        parser.add_argument("--data", default=DATA)
 
         def rows(options: argparse.Namespace) -> Iterator[Row]:
             for model in options.model:

@@ -249,6 +249,8 @@ def main(words: Sequence[str] | None = None) -> int:
     asked.add_argument("--check", action="store_true", help="a short measurement, held against the committed one")
     parser.add_argument("--record", action="store_true", help="with --measure, make it the committed results")
     options = parser.parse_args(words)
+    if options.record and not options.measure:
+        parser.error("--record keeps what --measure makes; give both")
     committed = json.loads(RESULTS.read_text("utf-8"))
     try:
         if options.check:

@@ -88,6 +88,9 @@ def networks(folder: Path) -> list[Network]:
     peer = files.get((NAME, STATIC_W8A8.name))
     if peer is None:
         raise BadFileError(f"{folder / BENCH} has no run of {NAME}; run benchmarks.suite again, with --peers")
+    for row in rows:
+        if (row.model, row.recipe) not in files:
+            raise BadFileError(f"{folder / BENCH} has no run of {row.model} {row.recipe}; run benchmarks.suite again")
     found = [
         Network(_shown(row.model), row.quantized_accuracy, size, _macs(row.model), time / peer[1], recipe=row.recipe)
         for row in rows

@@ -4,9 +4,9 @@ Without a BUNDLE the cases are images, decoded as ``edgecnn classify`` does; wit
 bundles (their TFLite files, manifests and labels), opened and run as ``edgecnn classify`` does: verified, tried out in
 a child with its limits, then opened in the main process. Case n of a seed is always the same. A process plays the main
 one, and is watched from outside: it must never die, hang, or hold more than 512 MB. FILE.json holds what came of the
-cases so far, and the same command goes on from there; mutants that ended the child, or worse, are kept in the folder
-beside it. The child is forked here instead of started, which is all that differs from use. ``--record FILE.json...``
-commits what runs gave; without any word that is shown.
+cases so far, and the same command goes on from there; mutants that ended the child, or raised what nobody foresaw,
+are kept in the folder beside it. The child is forked here instead of started, which is all that differs from use.
+``--record FILE.json...`` commits what runs gave; without any word that is shown.
 """
 
 from __future__ import annotations
@@ -313,7 +313,7 @@ def main(words: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     state = json.loads(asked.file.read_text()) if asked.file.exists() else fresh
     if any(state[name] != fresh[name] for name in ("seed", "bundles")):
-        raise SystemExit(f"{asked.file} is of other bundles or another seed; name another file")
+        parser.error(f"{asked.file} is of other bundles or another seed; name another file")
     began, spent = time.monotonic(), state["seconds"]
 
     def save() -> None:

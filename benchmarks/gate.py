@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.bundles import bundle
 from edgecnn import models
 from edgecnn.cli.main import main as edgecnn
-from edgecnn.errors import EdgeCNNError
+from edgecnn.errors import CheckFailedError, EdgeCNNError
 from edgecnn.measure.bench import bench
 from edgecnn.measure.cases import Order, find_cases
 from edgecnn.measure.measurement import Session, Settings
@@ -28,14 +28,21 @@ ONCE = Settings(runs=1, min_seconds=0.01)  # nothing here is about time
 
 
 def measure() -> Session:
-    """A bench of freshly made bundles, with as few samples as can be."""
+    """A bench of freshly made bundles, with as few samples as can be.
+
+    Raises CheckFailedError if a file does not pass its gate or does not run.
+    """
     with tempfile.TemporaryDirectory() as name:
         stage = Path(name)
         folders = tuple(Path(f"{model}-{DATA}") for model in models.names())
         for model, folder in zip(models.names(), folders, strict=True):
             (stage / folder).symlink_to(bundle(model, DATA, stage, ("tflite",)))
         with chdir(stage):
-            return bench(find_cases(Order(folders, ("litert",), settings=ONCE)), ONCE).thin(1)
+            session = bench(find_cases(Order(folders, ("litert",), settings=ONCE)), ONCE).thin(1)
+    for row in session.measurements:
+        if row.failure is not None:
+            raise CheckFailedError(f"{row.case.file} {row.failure}")
+    return session
 
 
 def main(words: list[str] | None = None) -> int:

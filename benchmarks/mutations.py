@@ -320,9 +320,7 @@ def _tiff(content: bytes, random: random.Random) -> bytes:
         numbers = 0, 1, 2, 3, 4, 8, 16, 32, 255, *large
         match random.randrange(5):
             case 0:
-                tag = random.choice(
-                    (256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347)
-                )
+                tag = random.choice(TIFF_TAGS)
             case 1:
                 kind = random.randrange(20)
             case 2:

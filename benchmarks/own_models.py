@@ -16,7 +16,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +71,7 @@ class Row:
     """One model's static_w8a8 file; accuracies and agreement are shares of the test images, ``drop`` is in points.
 
     ``float_difference`` is how far the float32 file's logits are from PyTorch's, as a share of the largest. Seconds are
-    those of a CPU core.
+    those of a CPU core, ``tools`` the versions that it was made with.
     """
 
     model: str
@@ -90,6 +90,7 @@ class Row:
     images: int
     train_seconds: float
     quantize_seconds: float
+    tools: dict[str, str] = field(default_factory=dict)
 
 
 def make_data(path: Path) -> DataSet:
@@ -152,6 +153,7 @@ def run(model: str, dataset: DataSet, work: Path) -> Row:
         float_difference=float(plain["max_logit_difference"] or 0) / float(plain["largest_logit"] or 1),
         images=quantized.score.images, train_seconds=round(header.metrics["cpu_seconds"], 1),
         quantize_seconds=round(time.process_time() - started, 1),
+        tools=tool_versions("torch", "torchvision", "timm", "litert-torch", "ai-edge-litert"),
     )  # fmt: skip
 
 
@@ -210,16 +212,20 @@ def say(line: str) -> None:
 
 def keep(rows: list[Row]) -> None:
     """Put the rows into the results file in the place of older ones of the same models."""
-    older = json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
-    found = {row["model"]: row for row in older} | {row.model: asdict(row) for row in rows}
-    ordered = [found[model] for model in MODELS if model in found]
-    tools = tool_versions("torch", "torchvision", "timm", "litert-torch", "ai-edge-litert")
-    write_bytes(RESULTS, (json.dumps({"tools": tools, "rows": ordered}, indent=2) + "\n").encode())
+    found = {row.model: asdict(row) for row in [*(known() if RESULTS.is_file() else []), *rows]}
+    ordered = [found[model] for model in dict.fromkeys([*MODELS, *found]) if model in found]
+    write_bytes(RESULTS, (json.dumps({"rows": ordered}, indent=2) + "\n").encode())
+
+
+def known() -> list[Row]:
+    """All rows of the results file; an older one says once for all of them what they were made with."""
+    document = json.loads(RESULTS.read_text())
+    return [Row(**{"tools": document.get("tools", {})} | row) for row in document["rows"]]
 
 
 def committed(wanted: Sequence[str]) -> list[Row]:
     """The rows of the results file that are of the models ``wanted``."""
-    return [Row(**row) for row in json.loads(RESULTS.read_text())["rows"] if row["model"] in wanted]
+    return [row for row in known() if row.model in wanted]
 
 
 def text(rows: list[Row]) -> str:
@@ -249,6 +255,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words)
+    if options.record and options.train is None:
+        parser.error("--record keeps what --train makes; give both")
     rows, failures = [], 0
     if options.train is None:
         rows = committed(options.model)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from edgecnn import models
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, EdgeCNNError, UntrustworthyError
 from edgecnn.export import tflite
 from edgecnn.measure.bench import Surroundings, bench
 from edgecnn.measure.cases import Order, find_cases
@@ -70,7 +70,10 @@ def variants() -> list[tuple[str, tuple[str, ...]]]:
 
 
 def time_files(files: Sequence[Path], runs: int, amx_allowed: bool) -> list[float]:
-    """Median microseconds per image of each file. Raises CheckFailedError when one fails."""
+    """Median microseconds per image of each file.
+
+    Raises CheckFailedError when one fails, UntrustworthyError when the machine throttled.
+    """
 
     def start(_case: Case) -> Worker:
         return Worker(["env", f"{AMX_VARIABLE}={int(amx_allowed)}", *command()])
@@ -80,6 +83,8 @@ def time_files(files: Sequence[Path], runs: int, amx_allowed: bool) -> list[floa
     for row in session.measurements:
         if row.failure is not None:
             raise CheckFailedError(f"{row.case.file} {row.failure}")
+    if session.invalid:
+        raise UntrustworthyError(f"the figures are INVALID: {'; '.join(session.verdict.reasons)}")
     return [figures(row).p50 for row in session.measurements]
 
 
@@ -124,14 +129,18 @@ def text(rows: list[Row]) -> str:
 def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.passes", description="Time the graph rewrites.")
-    parser.add_argument("--model", nargs="+", default=models.names())
+    parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for model in options.model:
-            rows += run(model, options.runs, Path(folder))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for model in options.model:
+                rows += run(model, options.runs, Path(folder))
+    except EdgeCNNError as error:
+        print(f"passes: error: {error}", file=sys.stderr)
+        return error.exit_code
     print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else text(rows))
     return 0
 

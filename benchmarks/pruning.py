@@ -49,13 +49,15 @@ def run(model: str, target: str, how: Sequence[str], place: Path) -> Row:
     """Prune, or go on with, one model in the folder ``place``, and quantize what is left; ``how`` are more options.
 
     Accuracies are shares of all test images; ``macs``, ``parameters``, ``bytes`` and ``latency_us`` shares of the
-    unpruned model's.
+    unpruned model's. Raises UsageError for a folder of other weights than ship, whose figures do not belong together.
     """
     before = _accuracy_before(model)  # before minutes of training
     asked = ["--target", target, "--out", str(place), *how, *FINER.get((model, target), ())]
     asked += ["--resume"] if (place / PLAN).exists() else []
     document = _said(Path(f"{place}.json"), "prune", *_words(model), *asked)
     pruning = checkpoint.load(place / WEIGHTS)[0].recipe["pruning"]
+    if pruning["float_weights"] != checkpoint.digest(find_weights(model, "cifar10")[0]):
+        raise UsageError(f"{place} was pruned from other weights of {model} than ship now; give another --runs")
     return {
         "model": model, "target": target, "importance": pruning["importance"], "steps": pruning["steps"],
         "multiple": pruning["multiple"], "shares": document["shares"], "met": document["met"],

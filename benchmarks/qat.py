@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.committed import Results, Row
-from edgecnn import checkpoint, models
+from edgecnn import checkpoint
 from edgecnn.data import registry
 from edgecnn.data.dataset import batches
 from edgecnn.evaluate import predictor
@@ -135,7 +135,8 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.qat", description="Float, calibrated, trained.")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/qat"))
     parser.add_argument("--recipe", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
+    known = list(dict.fromkeys(itertools.chain(*MODELS.values())))
+    parser.add_argument("--model", nargs="+", default=known, choices=known)
     parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--precision", default="bfloat16", help="float32 is faster where the processor has no bfloat16")
 

@@ -20,7 +20,7 @@ from edgecnn.errors import BadFileError, EdgeCNNError
 from edgecnn.measure.figures import figures
 from edgecnn.measure.machine import FEATURES
 from edgecnn.measure.measurement import Measurement, Session
-from edgecnn.measure.trust import SPREAD_LIMIT, VALID
+from edgecnn.measure.trust import SPREAD_LIMIT
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
 from edgecnn.report.numbers import percent
 from edgecnn.report.table import markdown_table
@@ -61,7 +61,8 @@ def _cells(row: Row, session: Session, folder: Path) -> list[str]:
     plain, small = files = [_find(session, row.model, recipe, folder) for recipe in (FLOAT32.name, row.recipe)]
     times = [figures(each).p50 for each in files]
     shown = [
-        f"{time:.1f}{'' if each.verdict.level == VALID else UNSURE}" for time, each in zip(times, files, strict=True)
+        f"{time:.1f}{UNSURE if {*each.verdict.reasons} - {*session.verdict.reasons} else ''}"
+        for time, each in zip(times, files, strict=True)
     ]
     return [
         "MLPerf Tiny's ResNet-8" if row.model == NAME else f"`{row.model}`", percent(row.float_accuracy),

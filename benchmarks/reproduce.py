@@ -136,7 +136,8 @@ def main(words: list[str] | None = None) -> int:
     """Print a table for each data set; returns the exit code."""
     folder = checkpoint.shipped_folder()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description="Commands and times.")
-    parser.add_argument("--data", nargs="+", default=sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    there = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    parser.add_argument("--data", nargs="+", default=there, choices=there)
     options = parser.parse_args(words)
     print("\n\n".join(text(dataset, shipped(dataset, folder)) for dataset in options.data))
     return 0

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from edgecnn.errors import EdgeCNNError
+from edgecnn.errors import CheckFailedError, EdgeCNNError, UsageError
 from edgecnn.measure.bench import bench
 from edgecnn.measure.cases import Order, find_cases
 from edgecnn.measure.figures import medians
@@ -32,9 +32,20 @@ USUAL = parse_limits("latency:p50:5%")
 
 
 def measure(path: Path, pairs: int) -> list[Session]:
-    """A bench of two rows of the same file for every pair. Raises UsageError as find_cases and bench do."""
+    """A bench of two rows of the same file for every pair.
+
+    Raises UsageError for no pair and as find_cases and bench do, CheckFailedError for a file that does not run.
+    """
+    if pairs < 1:
+        raise UsageError(f"--pairs {pairs} is no measurement (valid: 1 or more)")
     cases = find_cases(Order((path, path), fitting(FORMAT_OF_SUFFIX.get(path.suffix, ""))[:1]))
-    return [bench(cases, Settings()) for _ in range(pairs)]
+    sessions = []
+    for _ in range(pairs):
+        sessions.append(bench(cases, Settings()))
+        for row in sessions[-1].measurements:
+            if row.failure is not None:
+                raise CheckFailedError(f"{path} {row.failure}")
+    return sessions
 
 
 def verdict(sessions: Sequence[Session]) -> dict[str, object]:
@@ -68,11 +79,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=40)
     options = parser.parse_args(words)
     try:
-        sessions = measure(options.file, options.pairs)
+        found = verdict(measure(options.file, options.pairs))
     except EdgeCNNError as error:
         print(f"same_twice: error: {error}", file=sys.stderr)
         return error.exit_code
-    print(json.dumps(verdict(sessions)))
+    print(json.dumps(found))
     return 0
 
 

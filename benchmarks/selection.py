@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import checkpoint
+from edgecnn.errors import BadFileError, EdgeCNNError
 from edgecnn.report.table import table
 from edgecnn.train.recipe import OPTIMIZERS, completed
 
@@ -33,8 +34,10 @@ HEADERS = (
 
 
 def row(folder: Path) -> dict[str, Any]:
-    """Model, settings and validation accuracy of one run."""
+    """Model, settings and validation accuracy of one run. Raises BadFileError for one that held no images out."""
     header, _ = checkpoint.load(folder / "weights.safetensors")
+    if "validation_accuracy" not in header.metrics:
+        raise BadFileError(f"{folder} was trained without --validation, so nothing can be chosen by it; leave it out")
     recipe = header.recipe
     return {
         "model": header.model,
@@ -68,7 +71,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     options = parser.parse_args(words)
     if options.runs:
-        print(json.dumps([row(folder) for folder in options.runs], indent=2))
+        try:
+            print(json.dumps([row(folder) for folder in options.runs], indent=2))
+        except EdgeCNNError as error:
+            print(f"selection: error: {error}", file=sys.stderr)
+            return error.exit_code
         return 0
     cells = [
         (

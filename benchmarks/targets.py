@@ -108,7 +108,7 @@ def main(words: list[str] | None = None) -> int:
     """Print the table or JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.targets", description="Files made for a target.")
     parser.add_argument("--model", nargs="+", default=models.names(), choices=models.names())
-    parser.add_argument("--target", nargs="+", default=list(TARGETS))
+    parser.add_argument("--target", nargs="+", default=list(TARGETS), choices=TARGETS)
     parser.add_argument("--data", default="cifar10")
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:

@@ -68,13 +68,16 @@ class FileWords:
         return tuple(split_names(self.float_layers or ""))
 
     def orders(self) -> list[Order]:
-        """Raises UsageError and UnknownNameError for files that there cannot be."""
+        """Raises UsageError and UnknownNameError for files that there cannot be, or an engine for none of them."""
         from edgecnn.export.drafts import orders
         from edgecnn.export.torchscript import DEFAULT_ENGINE
 
         rewrites = None if self.passes is None else tuple(split_names(self.passes))
         engine = self.engine or DEFAULT_ENGINE
         wanted = orders(split_names(self.formats), self.recipe, rewrites, engine, self.float_names)
+        quantized = [order.format for order in wanted if order.recipe is self.recipe]
+        if self.engine is not None and "torchscript" not in quantized:
+            raise UsageError(f"--engine {self.engine} is for quantized TorchScript, and no file is that; leave it out")
         if not self.equalize:
             return wanted
         if self.recipe.weight_bits > 8:
@@ -122,6 +125,8 @@ def run(
 
     signing = None if sign is None else signer(sign)
     wanted = files.orders()
+    if ways.trained is None:  # a graph that is trained is rewritten for every format
+        _check_used(files.passes, wanted)
     if out is not None:
         check_place(out, force)
     measure = None if ways.target is None else made_for.measure_on(ways.target, say)
@@ -152,6 +157,14 @@ def run(
     failures = [each for each in judged if each.failure is not None]
     if failures:
         raise CheckFailedError(f"{len(failures)} of {len(judged)} files failed: {failures[0].failure}")
+
+
+def _check_used(names: str | None, wanted: list[Order]) -> None:
+    """Raise UsageError for passes that no file would have."""
+    from edgecnn.quantize.passes import EQUALIZE
+
+    if {*split_names(names or "")} - {EQUALIZE} and all(order.format != "tflite" for order in wanted):
+        raise UsageError(f"--passes {names} rewrites TFLite files, and no file is one; leave it out")
 
 
 def _rewrites(wanted: list[Order], recipe: Recipe) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgecnn.cli.options import json_option, print_json
-from edgecnn.errors import CheckFailedError
+from edgecnn.errors import CheckFailedError, UsageError
 
 
 @click.command(name="compare-runs")
@@ -20,11 +20,10 @@ from edgecnn.errors import CheckFailedError
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Compare different machines or settings; missing files are no regression.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "markdown"]), default="table", show_default=True,
-    help="What to print.",
+    "--format", "form", type=click.Choice(["table", "markdown"]), help="What to print. Default: table.",
 )  # fmt: skip
 @json_option
-def command(old: Path, new: Path, fail_on: str, force: bool, form: str, as_json: bool) -> None:
+def command(old: Path, new: Path, fail_on: str, force: bool, form: str | None, as_json: bool) -> None:
     """Hold the bench in NEW.json against that in OLD.json.
 
     The exit code is 1 when a figure became worse by more than its limit and more than chance explains, or a file that
@@ -36,6 +35,8 @@ def command(old: Path, new: Path, fail_on: str, force: bool, form: str, as_json:
     from edgecnn.report import compare_runs
     from edgecnn.report.table import one_line
 
+    if as_json and form is not None:
+        raise UsageError(f"--json prints JSON, and --format {form} something else; give one of the two")
     limits = parse_limits(fail_on)
     before, now = Session.load(old), Session.load(new)
     outcome = compare(before, now, limits, force)

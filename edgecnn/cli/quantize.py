@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from edgecnn.cli.bundling import (
     FileWords,
@@ -107,6 +108,9 @@ def command(
 
     words = SourceWords.take(options)
     files = FileWords(parse(recipe), formats, passes, float_layers, engine, equalize)
+    counted = context.get_parameter_source("calibration") is ParameterSource.COMMANDLINE and calibration != SYNTHETIC
+    if counted and not files.recipe.calibrated:
+        raise UsageError(f"--calibration finds ranges, and recipe {files.recipe.name} needs none; leave it out")
     if equalize and qat_weights is not None:
         raise UsageError("--equalize changes weights and --qat-weights gives trained ones; leave one of them out")
     settings = {name: options.pop(name) for name in SETTINGS}

@@ -239,7 +239,9 @@ def recorded_command(context: click.Context, dataset: str) -> str:
             words += ["--data", _travelling(Path(dataset))]
         elif context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             value = context.params[name]
-            if name == "teachers":
+            if name == "model":
+                words += [parameter.opts[0], _travelling(Path(value))]
+            elif name == "teachers":
                 words += [word for each in value for word in (parameter.opts[0], _travelling(each))]
             elif isinstance(value, tuple):
                 words += [parameter.opts[0], ("x" if name == "image" else ",").join(map(str, value))]

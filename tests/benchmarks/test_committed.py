@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import committed
 from benchmarks.committed import Results, Row
+from edgecnn.errors import UnknownNameError
 
 
 def text(rows: Sequence[Row]) -> str:
@@ -28,8 +29,11 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
 def run(results: Results, *words: str) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", nargs="+", default=["a", "b"])
+    parser.add_argument("--data", default="cifar10")
 
     def measure(options: argparse.Namespace) -> Iterator[Row]:
+        if options.data == "nowhere":
+            raise UnknownNameError("data set", options.data, ["cifar10"])
         for model in options.model:
             yield {"model": model, "seed": 1, "value": 2}
         if "c" in options.model:
@@ -42,7 +46,7 @@ def test_without_words_all_is_shown_and_nothing_measured(results: Results, capsy
     before = results.path.read_bytes()
     assert run(results) == 0
     assert capsys.readouterr().out == "a0=1 a1=1 b0=1 b1=1\n"
-    assert run(results, "--model", "b", "--record") == 0
+    assert run(results, "--model", "b") == 0
     assert capsys.readouterr().out == "b0=1 b1=1\n"
     assert results.path.read_bytes() == before
 
@@ -61,6 +65,25 @@ def test_what_was_measured_before_an_interruption_is_kept(results: Results) -> N
     with pytest.raises(KeyboardInterrupt):
         run(results, "--measure", "--record", "--model", "c")
     assert text(results.rows()) == "a0=1 a1=1 b0=1 b1=1 c1=2"
+
+
+@pytest.mark.parametrize("words", [["--record"], ["--data", "digits"], ["--data", "digits", "--measure", "--record"]])
+def test_what_would_be_passed_over_or_taken_for_cifar10_is_refused(results: Results, words: list[str]) -> None:
+    before = results.path.read_bytes()
+    with pytest.raises(SystemExit) as refused:
+        run(results, *words)
+    assert refused.value.code == 2
+    assert results.path.read_bytes() == before
+
+
+def test_what_is_measured_on_other_data_is_shown_alone(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(results, "--measure", "--data", "digits") == 0
+    assert capsys.readouterr().out == "a1=2 b1=2\n"
+
+
+def test_what_cannot_be_measured_is_one_line(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(results, "--measure", "--data", "nowhere") == 2
+    assert capsys.readouterr().err == "x: error: unknown data set 'nowhere' (valid: cifar10)\n"
 
 
 def test_what_another_process_recorded_meanwhile_is_kept(results: Results) -> None:

@@ -131,3 +131,9 @@ def test_bytes_on_disk_are_those_of_one_kind_of_machine(capsys: pytest.CaptureFi
     now["machine"]["architecture"] = "aarch64"
     assert footprint.problems(now, COMMITTED) == []
     assert "bytes on disk are not compared" in capsys.readouterr().err
+
+
+def test_nothing_is_recorded_that_was_not_measured() -> None:
+    with pytest.raises(SystemExit) as refused:
+        footprint.main(["--record"])
+    assert refused.value.code == 2

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks import frontier
 from benchmarks.frontier import Network
+from benchmarks.peers import NAME
+from benchmarks.suite import ACCURACY, BENCH
+from benchmarks.summary import Row
+from tests.measure.benches import row, session
 
 
 def test_a_network_is_beaten_by_one_of_no_more_bytes() -> None:
@@ -41,3 +47,13 @@ def test_the_committed_results_have_a_table_and_a_picture(tmp_path: Path, capsys
 def test_results_that_are_not_there_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert frontier.main(["--results", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("frontier: error: ")
+
+
+def test_a_network_that_was_scored_and_not_timed_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session(row(model=NAME, recipe="static_w8a8")).save(tmp_path / BENCH)
+    scored = Row("lenet", "cifar10", 10_000, 0.7, 0.7, 0.0, (-0.2, 0.2), 0.98, "static_w8a8")
+    (tmp_path / ACCURACY).write_text(json.dumps([dataclasses.asdict(scored)]))
+    assert frontier.main(["--results", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"frontier: error: {tmp_path / BENCH} has no run of lenet static_w8a8; run benchmarks.suite again\n"
+    )

@@ -66,6 +66,18 @@ def test_a_worse_one_does_not(committed: Path, monkeypatch: pytest.MonkeyPatch) 
     assert gate.main([]) == 1
 
 
+def test_a_file_that_does_not_run_is_not_what_others_are_held_against(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session, before = gate.measure(), committed.read_bytes()
+    failed = dataclasses.replace(session.measurements[0], failure="broke")
+    broken = dataclasses.replace(session, measurements=(failed, *session.measurements[1:]))
+    monkeypatch.setattr(gate, "bench", lambda *_words: broken)
+    assert gate.main(["--write"]) == 1
+    assert capsys.readouterr().err == f"gate: error: {failed.case.file} broke\n"
+    assert committed.read_bytes() == before
+
+
 def test_the_committed_bench_is_of_all_models_and_has_what_the_gate_looks_at() -> None:
     session = Session.load(gate.COMMITTED)
     expected = [(model, recipe) for model in models.names() for recipe in ("float32", "static_w8a8")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -52,11 +53,21 @@ def test_results_replace_those_of_the_same_model_and_keep_the_others(tmp_path, m
     monkeypatch.setattr(own_models, "RESULTS", tmp_path / "r.json")
     own_models.keep([row("timm:resnet10t", 0.9), row("torchvision:resnet18", 0.9)])
     own_models.keep([row("timm:resnet10t", 0.99)])
+    own_models.keep([row("timm:of_no_list", 0.8)])
     rows = json.loads((tmp_path / "r.json").read_text())["rows"]
     assert [(each["model"], each["agreement"]) for each in rows] == [
         ("torchvision:resnet18", 0.9),
         ("timm:resnet10t", 0.99),
+        ("timm:of_no_list", 0.8),
     ]
+
+
+def test_each_row_keeps_the_versions_that_it_was_made_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(own_models, "RESULTS", tmp_path / "r.json")
+    older = {name: value for name, value in asdict(row("torchvision:resnet18", 0.9)).items() if name != "tools"}
+    (tmp_path / "r.json").write_text(json.dumps({"tools": {"torch": "2.0"}, "rows": [older]}))
+    own_models.keep([replace(row("timm:resnet10t", 0.9), tools={"torch": "3.0"})])
+    assert [each.tools for each in own_models.known()] == [{"torch": "2.0"}, {"torch": "3.0"}]
 
 
 def test_without_training_the_committed_rows_are_shown(tmp_path, monkeypatch, capsys):
@@ -65,6 +76,12 @@ def test_without_training_the_committed_rows_are_shown(tmp_path, monkeypatch, ca
     assert own_models.main(["--model", "timm:resnet10t", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)
     assert (shown["model"], shown["agreement"]) == ("timm:resnet10t", 0.9)
+
+
+def test_rows_are_not_recorded_without_being_made():
+    with pytest.raises(SystemExit) as refused:
+        own_models.main(["--record"])
+    assert refused.value.code == 2
 
 
 def test_the_committed_rows_hold_what_is_promised():

@@ -18,6 +18,7 @@ from edgecnn.quantize import passes
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.runtime import amx
 from tests import tiny_artifacts
+from tests.measure.scripted import QUIET, ScriptedWorker, after, surroundings
 
 
 @pytest.fixture
@@ -68,3 +69,16 @@ def test_a_file_that_fails_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "junk.tflite").write_bytes(b"junk" * 100)
     with pytest.raises(CheckFailedError, match="junk.tflite is not a TFLite file"):
         benchmark.time_files([tmp_path / "junk.tflite"], 1, amx_allowed=False)
+
+
+def test_figures_of_a_machine_that_throttled_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_artifacts.tflite(tmp_path / "a.tflite", tiny_artifacts.weights())
+    around = surroundings(lambda _case: ScriptedWorker(100.0), iter([QUIET, after(throttled=0x50005)]))
+    monkeypatch.setattr(benchmark, "bench", lambda cases, settings, _around: bench(cases, settings, around))
+    monkeypatch.setattr(
+        benchmark, "run", lambda *_words: benchmark.time_files([tmp_path / "a.tflite"], 1, amx_allowed=False)
+    )
+    assert benchmark.main(["--model", "lenet"]) == 3
+    assert capsys.readouterr().err.startswith("passes: error: the figures are INVALID: under-voltage during the run")

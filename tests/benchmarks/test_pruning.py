@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import pruning
 from benchmarks.pruning import ship, text
 from edgecnn import checkpoint
 from edgecnn.checkpoint import Header, included
+from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.train import WEIGHTS
 
@@ -44,3 +46,14 @@ def test_what_ships_says_how_accurate_its_file_is(tmp_path: Path, monkeypatch: p
     found, tensors = checkpoint.load(path)
     assert found.metrics == {"test_accuracy": 0.75, "static_w8a8_accuracy": 0.7}
     assert tensors["x"].tolist() == [1.0]
+
+
+def test_a_run_from_weights_that_shipped_before_is_not_held_against_those_that_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"pruning": {"float_weights": "0" * 64}}
+    header = Header("lenet", ModelArguments(), "cifar10", ("a",), recipe, {})
+    checkpoint.save(tmp_path / "run" / WEIGHTS, header, {"x": torch.ones(1)})
+    (tmp_path / "run.json").write_text("{}")  # what was said then
+    with pytest.raises(UsageError, match="run was pruned from other weights of lenet than ship now"):
+        pruning.run("lenet", "macs:0.5", [], tmp_path / "run")

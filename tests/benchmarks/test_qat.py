@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.qat import text
+import pytest
+
+from benchmarks.qat import main, text
 
 
 def row(model: str, seed: int, trained: float, agreement: float, quantize_ops: int = 0) -> dict[str, Any]:
@@ -21,3 +23,9 @@ def test_a_model_is_one_line_with_the_mean_of_its_seeds_and_the_worst_of_what_mu
     first, second = (" ".join(line.split()) for line in text(rows).splitlines()[2:])
     assert first == "a static_w8a8 75.00 % 74.00 % 75.50 % (74.00 to 76.50) +0.50 -1.00 98.00 % 1 3 2.0 min"
     assert second == "b static_w8a8 75.00 % 74.00 % 75.00 % (75.00 to 75.00) +0.00 +0.00 100.00 % 0 3 1.0 min"
+
+
+def test_a_model_that_is_not_trained_so_is_refused() -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--model", "edge_s"])
+    assert refused.value.code == 2

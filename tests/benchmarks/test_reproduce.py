@@ -132,3 +132,9 @@ def test_what_ships_says_how_it_and_its_teacher_are_made(path: Path) -> None:
     origins = reproduce.made_from(header.recipe, header.teacher, header.start)
     commands = [header.command, *(origin.get("command", "") for _, _, origin in origins)]
     assert all(command.startswith("edgecnn ") and " /" not in command for command in commands)
+
+
+def test_data_of_which_nothing_ships_is_refused() -> None:
+    with pytest.raises(SystemExit) as refused:
+        reproduce.main(["--data", "nowhere"])
+    assert refused.value.code == 2

@@ -40,3 +40,15 @@ def test_a_file_is_benched_against_itself_and_a_missing_one_refused(
     assert document["medians"] == [[[100.0] * 5] * 2]
     assert same_twice.main([str(tmp_path / "none.tflite")]) == 2
     assert capsys.readouterr().err.startswith("same_twice: error: ")
+    assert same_twice.main([str(path), "--pairs", "0"]) == 2
+    assert capsys.readouterr().err == "same_twice: error: --pairs 0 is no measurement (valid: 1 or more)\n"
+
+
+def test_a_file_that_does_not_run_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    around = surroundings(lambda _case: ScriptedWorker(100.0, (), "open"), quiet())
+    monkeypatch.setattr(same_twice, "bench", partial(bench, surroundings=around))
+    path = tiny_artifacts.tflite(tmp_path / "a.tflite", tiny_artifacts.weights())
+    assert same_twice.main([str(path), "--pairs", "1"]) == 1
+    assert capsys.readouterr().err.startswith(f"same_twice: error: {path} ")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.targets import HEADERS, RESULTS, costs, text
+from benchmarks.targets import HEADERS, RESULTS, costs, main, text
 from edgecnn.measure.costs import dearer, middle
 
 
@@ -53,3 +53,9 @@ def test_no_committed_choice_is_worse_than_the_plain_conversion_or_than_float32(
     found = costs(known)
     for other in ("plain", "float32"):
         assert not dearer(known["kind"], found["chosen"], found[other]), (other, middle(found["chosen"]))
+
+
+def test_a_target_without_a_place_in_the_table_is_refused_before_it_is_measured() -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--measure", "--target", "cortex-a53"])
+    assert refused.value.code == 2

@@ -130,6 +130,7 @@ def test_two_real_benches_of_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixt
         (["OLD", "none.json"], "cannot read none.json"),
         (["OLD", "OLD", "--fail-on", "speed:5%"], "unknown metric in --fail-on 'speed'"),
         (["OLD", "OLD", "--fail-on", "energy:5%"], "energy of no file is in the old bench"),
+        (["OLD", "OLD", "--json", "--format", "markdown"], "--json prints JSON, and --format markdown something else"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(

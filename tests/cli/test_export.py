@@ -41,6 +41,7 @@ def test_the_table(tmp_path, capfd, monkeypatch):
     [
         (["--format", "tensorflow"], "unknown format 'tensorflow'"),
         (["--passes", "pair"], "unknown pass 'pair'"),
+        (["--passes", "pair_columns", "--format", "onnx"], "--passes pair_columns rewrites TFLite files, and no file"),
         (["--model", "resnet"], "unknown model 'resnet'; did you mean 'resnet8'?"),
         (["--recipe", "float16"], "No such option"),
     ],

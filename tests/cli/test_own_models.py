@@ -98,7 +98,7 @@ def test_from_training_to_a_bundle(data, file, tmp_path, capfd):
     header, _ = checkpoint.load(tmp_path / "run" / WEIGHTS)
     assert (header.model, header.arguments.image_size, header.arguments.in_channels) == (model, (24, 20), 4)
     assert header.normalization == Normalization((0.5,) * 4, (0.25,) * 4)
-    assert "--mean 0.5 --std 0.25" in header.command
+    assert "--model mine.py:make " in header.command and "--mean 0.5 --std 0.25" in header.command
 
     weights = ["--model", model, "--data", data, "--weights", tmp_path / "run" / WEIGHTS]
     words = ["quantize", *weights, "--format", "tflite", "--out", tmp_path / "bundle", "--json"]
