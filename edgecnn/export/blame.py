@@ -38,7 +38,7 @@ def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray
         if node is None:
             return f"a layer of the file ({layer.operation}) has weights of a size that no layer of the model has"
         expected = given[_result_of(graph_module, node)]
-        if expected.ndim == 4:
+        if isinstance(module_of(graph_module, node), nn.Conv2d):  # a linear layer may take pixels channels-last
             expected = expected.permute(0, 2, 3, 1)
         reference = expected.numpy()
         error = values[layer.output].reshape(reference.shape) - reference

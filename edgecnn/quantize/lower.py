@@ -319,10 +319,20 @@ class _Lowering:
             factor, shift = (1.0, -other) if operands[0] is data[0] else (-1.0, other)
         layers = _scaled(self.values[data[0]], factor, shift)
         if layers is None:  # a value for each pixel, or of no image
-            self._becomes(function, tuple(_operands(self.node.args, self.node.kwargs)))
+            given = _operands(self.node.args, self.node.kwargs)
+            self._becomes(function, tuple(each if each is data[0] else self._real(each, other) for each in given))
         else:
             self.args = [data[0]]
             self._call(layers)
+
+    def _real(self, operand: Any, value: Tensor | float) -> Any:
+        """``operand``, or where its ``value`` is a tensor of whole numbers, as a mask is, the same in float32."""
+        if not isinstance(value, Tensor) or value.is_floating_point():
+            return operand
+        name = f"{self.node.name}_operand"
+        self.graph_module.register_buffer(name, value.float())
+        with self.graph_module.graph.inserting_before(self.node):
+            return self.graph_module.graph.get_attr(name)
 
     def _becomes(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self.node.op, self.node.target = "call_function", function

@@ -50,7 +50,7 @@ def calibrate(
         tighten_ranges(graph_module, map(to_input, batches))
     else:
         graph_module = _inserted(model, arguments, rewrites, recipe, float_layers)
-        take_ranges(graph_module, ranges.state_dict())
+        take_ranges(graph_module, ranges)
     some = to_input(torch.cat(batches)[: _at_once(batches[0])])
     adapt_rounding(graph_module, some)
     correct_biases(graph_module, some)

@@ -10,6 +10,7 @@ average of all of it, weights and ranges alike.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from math import isfinite
@@ -30,7 +31,7 @@ from edgecnn.quantize.batchnorm import fold_batchnorm_again, unfold_batchnorm
 from edgecnn.quantize.dropout import bring_back
 from edgecnn.quantize.fold import fold
 from edgecnn.quantize.learned import learn_ranges, settle_ranges
-from edgecnn.quantize.qdq import fit_biases, insert_quantizers
+from edgecnn.quantize.qdq import fit_biases, insert_quantizers, joined_quantizers
 from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8, Recipe, parse
 from edgecnn.quantize.simulate import (
     BITS,
@@ -157,11 +158,14 @@ class Trained:
         moving = [name for name in chosen if name in passes.MOVING]
         plain = passes.apply(self.float_graph(model), moving, self.header.arguments)
         done = set(plain.state_dict())
-        graph_module = insert_quantizers(plain, self.recipe, float_layers)
+        kept = tuple(float_layers)
+        joined = joined_quantizers(insert_quantizers(copy.deepcopy(plain), self.recipe)) if kept else {}
+        graph_module = insert_quantizers(plain, self.recipe, kept)
         learned = self.header.quantization.get("ranges") == LEARNED
         for name, tensor in graph_module.state_dict().items():
             if name not in done and (learned or not name.endswith(_SCALES)):
-                tensor.copy_(self._range(name, tensor))
+                part, _, what = name.rpartition(".")
+                tensor.copy_(self._range(f"{joined.get(part, part)}.{what}", tensor))
         self._check_ranges(graph_module)
         fit_biases(graph_module)
         set_mode(graph_module, Mode.SIMULATE)

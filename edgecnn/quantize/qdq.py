@@ -23,6 +23,7 @@ from edgecnn.quantize.passes.columns import GroupColumns, UngroupColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
 from edgecnn.quantize.passes.pool import is_plain
 from edgecnn.quantize.recipe import STATIC_W8A8, Recipe
+from edgecnn.quantize.simplify import pair
 from edgecnn.quantize.simulate import (
     ActivationQuantizer,
     Affine,
@@ -48,7 +49,7 @@ ADDITIONS = (operator.add, torch.add)
 ARITHMETIC = (*ADDITIONS, operator.sub, operator.mul)
 LARGEST_BIAS = 2**30  # steps of an int32, with as much again for the sum it is added to
 PREFIX = "quantizer_"
-FLOAT = "edgecnn.float_operations"  # key in GraphModule.meta
+FLOAT, JOINED = "edgecnn.float_operations", "edgecnn.joined_quantizers"  # keys in GraphModule.meta
 
 
 def insert_quantizers(
@@ -84,7 +85,7 @@ def insert_quantizers(
             continue
         if node in floating:
             quantizer_of[node] = _quantizer_for(graph_module, node, quantizer_of)
-            taking = [user for user in users if user not in floating]
+            taking = [user for user in users if user not in floating and user not in floats]
             if taking:
                 border = _border(graph_module, node, node.name, taking)
                 quantized = _called_after(graph_module, border, quantizer_of[node], taking)
@@ -102,7 +103,7 @@ def insert_quantizers(
         leaving = [user for user in users if user in floating]
         if leaving:
             quantizer_of[_border(graph_module, quantized, node.name, leaving)] = owner
-    _join_concatenated(graph_module, quantizer_of)
+    graph_module.meta[JOINED] = _join_concatenated(graph_module, quantizer_of)
     graph_module.meta[FLOAT] = [_described(graph_module, node) for node in nodes if node in floats and _counts(node)]
     _choose_weight_bits(graph_module, recipe)
     return finish(graph_module)
@@ -146,6 +147,11 @@ def float_operations(graph_module: fx.GraphModule) -> list[str]:
     return list(graph_module.meta.get(FLOAT, ()))
 
 
+def joined_quantizers(graph_module: fx.GraphModule) -> dict[str, str]:
+    """Quantizers that a QDQ graph is without since another has their place, that of what is joined; both by name."""
+    return dict(graph_module.meta.get(JOINED, {}))
+
+
 def without_kernel(graph_module: fx.GraphModule) -> list[str]:
     """The operations of a float graph that have no int8 kernel, as 'name (kind)'."""
     nodes = (node for node in graph_module.graph.nodes if _counts(node) and not _has_kernel(graph_module, node))
@@ -159,7 +165,7 @@ def _has_kernel(graph_module: fx.GraphModule, node: fx.Node) -> bool:
     if isinstance(module, nn.AvgPool2d):
         return is_plain(module)
     if isinstance(module, nn.MaxPool2d):
-        return module.dilation in (1, (1, 1))
+        return pair(module.dilation) == (1, 1)
     if isinstance(module, nn.Conv2d):
         return module.padding_mode == "zeros"
     if isinstance(module, nn.Linear):
@@ -183,8 +189,8 @@ def _quantizer_for(graph_module: fx.GraphModule, node: fx.Node, quantizer_of: di
     return add_module(graph_module, f"{PREFIX}{node.name}", ActivationQuantizer(fixed))
 
 
-def _join_concatenated(graph_module: fx.GraphModule, quantizer_of: dict[fx.Node, str]) -> None:
-    """One quantizer for all that a concatenation joins: its integers are copied.
+def _join_concatenated(graph_module: fx.GraphModule, quantizer_of: dict[fx.Node, str]) -> dict[str, str]:
+    """One quantizer for all that a concatenation joins: its integers are copied. Gives ``joined_quantizers``.
 
     A tensor whose grid is fixed keeps it, and a 1x1 depthwise convolution brings it onto the common grid: of two
     quantizers in a row the converter would drop one. ``quantizer_of`` has, for each quantized node, the name of the
@@ -217,6 +223,7 @@ def _join_concatenated(graph_module: fx.GraphModule, quantizer_of: dict[fx.Node,
     for node in graph_module.graph.nodes:
         if node.op == "call_module":
             node.target = current(str(node.target))
+    return {name: current(name) for name in stands_for}
 
 
 def _activation(graph_module: fx.GraphModule, name: str) -> ActivationQuantizer:
@@ -227,9 +234,7 @@ def _activation(graph_module: fx.GraphModule, name: str) -> ActivationQuantizer:
 
 def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
     """A layer that gives the quantized tensor ``part`` as it is. Raises CheckFailedError where there is none."""
-    source = source_of(part)
-    while source is not None and isinstance(module_of(graph_module, source), ActivationQuantizer):
-        source = source_of(source)
+    source = _behind(graph_module, part, (ActivationQuantizer, Border))
     shape = shape_of(source) if source is not None else ()
     layer: QuantizedConv2d | QuantizedLinear
     if len(shape) == 4:
@@ -243,8 +248,17 @@ def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
             "with others; join it while it is an image, or leave this recipe out"
         )
     layer.requires_grad_(False)
+    # Called the same whether columns were grouped or not, since training does without that.
+    named = _behind(graph_module, part, (ActivationQuantizer, Border, UngroupColumns))
     with graph_module.graph.inserting_after(part):
-        return graph_module.graph.call_module(add_module(graph_module, f"{part.args[0]}_moved", layer), (part,))
+        return graph_module.graph.call_module(add_module(graph_module, f"{named}_moved", layer), (part,))
+
+
+def _behind(graph_module: fx.GraphModule, node: fx.Node | None, kinds: tuple[type, ...]) -> fx.Node | None:
+    """``node``, or the first that it comes from that calls none of ``kinds``."""
+    while node is not None and isinstance(module_of(graph_module, node), kinds):
+        node = source_of(node)
+    return node
 
 
 def boundaries_of(graph_module: fx.GraphModule) -> int:

@@ -8,12 +8,13 @@ the same share: searching each end by itself cut off too much.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, fx, nn
 
 from edgecnn.quantize.graph import module_of
+from edgecnn.quantize.qdq import joined_quantizers
 from edgecnn.quantize.simulate import QMAX, QMIN, ActivationQuantizer, AverageQuantizer, Mode, affine_of, set_mode
 
 SHRINKS = tuple(1 - 0.02 * step for step in range(21))  # 1 to 0.6
@@ -38,15 +39,17 @@ def tighten_ranges(graph_module: fx.GraphModule, batches: Iterable[Tensor]) -> N
     set_mode(graph_module, Mode.SIMULATE)
 
 
-def take_ranges(graph_module: fx.GraphModule, tensors: Mapping[str, Tensor]) -> None:
-    """Give the quantizers of a QDQ graph the ranges that ``tensors`` has for them, ``low`` and ``high`` by quantizer.
+def take_ranges(graph_module: fx.GraphModule, whole: fx.GraphModule) -> None:
+    """Give the quantizers of a QDQ graph the ranges that ``whole`` has for them, the same graph without float layers.
 
-    Raises KeyError naming the first that it has not.
+    A tensor that only ``whole`` joins with others takes the range of all of them.
     """
+    tensors, joined = whole.state_dict(), joined_quantizers(whole)
     for name, part in graph_module.named_modules():
         if isinstance(part, ActivationQuantizer):
-            part.low.copy_(tensors[f"{name}.low"])
-            part.high.copy_(tensors[f"{name}.high"])
+            kept = joined.get(name, name)
+            part.low.copy_(tensors[f"{kept}.low"])
+            part.high.copy_(tensors[f"{kept}.high"])
 
 
 class _Search(fx.Interpreter):

@@ -208,7 +208,8 @@ def _make_good(graph_module: fx.GraphModule, node: fx.Node, factor: Tensor) -> N
         return
     if torch.allclose(factor, factor[:, :, :1, :1]):
         scale = Scale(factor[0, :, 0, 0], torch.zeros(factor.shape[1]))
-        insert_after(graph_module, node, f"{node.target}_factor", scale)
+        scaled = insert_after(graph_module, node, f"{node.target}_factor", scale)
+        scaled.meta["tensor_meta"] = node.meta["tensor_meta"]  # the next pool may take it
         return
     name = f"{node.name}_factor"
     graph_module.register_buffer(name, factor)
@@ -216,6 +217,7 @@ def _make_good(graph_module: fx.GraphModule, node: fx.Node, factor: Tensor) -> N
         held = graph_module.graph.get_attr(name)
     with graph_module.graph.inserting_after(held):
         product = graph_module.graph.call_function(operator.mul, (node, held))
+    product.meta["tensor_meta"] = node.meta["tensor_meta"]
     node.replace_all_uses_with(product, delete_user_cb=lambda user: user is not product)
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from edgecnn.data.augment import to_input
-from edgecnn.export import blame
+from edgecnn.export import blame, tflite
 from edgecnn.export.drafts import Order, make
 from edgecnn.export.flatbuffer import TFLiteGraph
+from edgecnn.models import ModelArguments
+from edgecnn.quantize import passes
+from edgecnn.quantize.fold import fold
 from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8, parse
 from edgecnn.runtime.preprocess import InputSpec
 from tests import nets
@@ -65,6 +70,24 @@ def test_layers_of_files_with_small_weights_have_names_too(recipe):
 def test_a_sound_file_has_no_layer_at_fault(model, recipe):
     draft = draft_of(model, recipe)
     assert first_fault(draft.content, draft).startswith("no layer differs by more than 5%, the most is ")
+
+
+def test_a_linear_layer_of_pixels_is_held_against_pixels():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.pixels, self.head = nn.Conv2d(3, 4, 1), nn.Linear(4, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.head(F.relu(self.pixels(self.conv(x).permute(0, 2, 3, 1))).mean((1, 2)))
+
+    torch.manual_seed(1)
+    arguments = ModelArguments(2, 3, (6, 8))
+    graph_module = passes.apply(fold(Net().eval(), arguments), (), arguments)
+    content = tflite.convert_float(graph_module, arguments)
+    assert blame.layer_names(content, graph_module) == ["conv", "pixels", "head"]
+    found = blame.first_fault(content, graph_module, nets.images(4, (6, 8, 3)), InputSpec(6, 8, 3))
+    assert found.startswith("no layer differs by more than 5%")
 
 
 @pytest.mark.parametrize("change", [breaking.scrambled, breaking.replaced], ids=lambda change: change.__name__)

@@ -114,3 +114,21 @@ def test_what_is_put_between_layers_takes_no_layers_name():
     graph_module = ptq.calibrate(net, ModelArguments(4, 3, (8, 8)), [pictures], passes.PASSES)
     simulated, expected = (torch.from_numpy(predictor(each)(pictures)) for each in (graph_module, net))
     nets.assert_close(simulated, expected, 0.05)
+
+
+def test_a_mask_of_pixels_may_be_of_any_type():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(6)
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+            self.register_buffer("mask", torch.rand(8, 8) > 0.5)
+            self.register_buffer("ramp", torch.arange(8))
+
+        def forward(self, x):
+            return (self.conv(x) * self.mask + self.ramp).mean((2, 3))
+
+    model, pictures = Net().eval(), nets.images(8, (8, 8, 3))
+    found = predictor(ptq.calibrate(model, ModelArguments(4, 3, (8, 8)), [pictures], ()))(pictures)
+    wanted = predictor(model)(pictures)
+    assert np.abs(found - wanted).max() <= 0.01 * np.abs(wanted).max()

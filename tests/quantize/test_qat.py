@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
@@ -261,6 +262,30 @@ def test_training_drops_what_the_float_network_dropped_and_nothing_when_it_is_do
     assert dropped[dropped != 0].allclose(kept[dropped != 0] / 0.7)
 
 
+@pytest.mark.parametrize(
+    ("drop", "share"),
+    [
+        (lambda x, training: F.dropout(x, 0.3, training), 0.3),
+        (lambda x, training: F.dropout(x, training=training, p=0.2), 0.2),
+        (lambda x, training: F.dropout(x, training=training), 0.5),
+    ],
+    ids=["in its place", "by its name", "not said"],
+)
+def test_so_it_does_what_a_function_dropped(drop: Any, share: float) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(3, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(drop(x.mean((2, 3)), self.training))
+
+    model, arguments = Net().eval(), ModelArguments(4, 3, (8, 8))
+    graph = ptq.calibrate(model, arguments, [nets.images(4, (8, 8, 3))], ())
+    dropout.bring_back(graph, model, arguments)
+    assert [part.p for part in graph.modules() if isinstance(part, nn.Dropout)] == [share]
+
+
 def test_training_moves_the_weights_but_not_those_of_a_pool(run: Path) -> None:
     result, (model, header) = load(run), floats()
     inputs = to_input(torch.from_numpy(small.dataset().train.take(np.arange(50))[0]))
@@ -440,6 +465,36 @@ def test_a_model_from_outside_is_the_same_after_training_was_saved(kind: type[nn
     found = predictor(result.graph(model, rewrites))(pictures)
     assert np.abs(found - wanted).max() <= 0.02 * np.ptp(wanted)
     assert np.abs(predictor(ptq.calibrate(model, own_nets.ARGUMENTS, [pictures], rewrites))(pictures) - found).max() > 0
+
+
+class Joining(nn.Module):
+    """Three branches of an image that are joined: one that columns can be paired in, and one that takes another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.stem, self.norm = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+        self.one, self.head = nn.Conv2d(4, 4, 1), nn.Linear(14, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x)
+        z = self.one(F.relu(self.norm(y)))
+        return self.head(torch.cat([torch.tanh(self.first(x)), y, z], 1).mean((2, 3)))
+
+
+def test_what_is_joined_has_its_trained_range_whatever_is_paired_or_stays_float() -> None:
+    torch.manual_seed(5)
+    model, pictures = nets.with_statistics(Joining()), nets.images(8, (8, 8, 3))
+    arguments, rewrites = ModelArguments(4, 3, (8, 8)), ["pair_columns"]
+    graph = ptq.calibrate(model, arguments, [pictures], ())
+    made = {"recipe_name": STATIC_W8A8.name, "rewrites": rewrites}
+    header = Header("x.py:f", arguments, "d", tuple("abcd"), {}, quantization=made)
+    result = Trained(header, graph.state_dict(), Path("w.safetensors"))
+    paired = result.graph(model, rewrites)
+    assert "first_unpair" in dict(paired.named_modules())
+    found, wanted = (predictor(each)(pictures) for each in (paired, graph))
+    assert np.abs(found - wanted).max() <= 0.01 * np.ptp(wanted)
+    mixed = result.graph(model, rewrites, ("first", "stem", "one", "head")).state_dict()
+    assert torch.equal(mixed["quantizer_stem.high"], graph.state_dict()["quantizer_cat.high"])
 
 
 def test_training_leaves_alone_what_only_prepares_the_image_or_joins_grids() -> None:

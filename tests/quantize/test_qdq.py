@@ -8,6 +8,7 @@ import operator
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from edgecnn.errors import CheckFailedError
 from edgecnn.models import ModelArguments, Normalization
@@ -230,11 +231,35 @@ def test_a_layer_without_an_int8_kernel_stays_float_between_quantizers_and_is_na
     assert boundaries_of(graph_module) == 1
 
 
+def test_a_pool_has_an_int8_kernel_however_it_says_that_nothing_is_left_out():
+    class Net(nn.Module):
+        def forward(self, x):
+            return F.max_pool2d(x, 3, 2, 1, dilation=[1, 1])
+
+    graph_module = insert_quantizers(fold(Net(), ModelArguments(10, 3, (8, 8))))
+    assert order(graph_module) == ["<x>", "max_pool2d", "<x>"]
+    assert float_operations(graph_module) == []
+
+
 def test_float_operations_in_a_row_are_not_quantized_in_between():
     net = named(conv=nn.Conv2d(3, 4, 3), one=nn.Softmax(1), two=nn.Softmax(1), last=nn.Conv2d(4, 4, 1))
     graph_module = quantized(net)
     assert order(graph_module) == ["<input_1>", "conv", "<conv>", "one", "two", "<two>", "last", "<last>"]
     assert float_operations(graph_module) == ["one (Softmax)", "two (Softmax)"]
+
+
+def test_a_float_operation_takes_what_a_float_layer_gives_as_it_is():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            return self.last(torch.maximum(self.one(x), self.two(x)))
+
+    assert order(quantized(Net(), floats=["two"])) == [
+        "<x>", "border_x", "one", "<one>", "two", "<maximum>", "last", "<last>",
+    ]  # fmt: skip
 
 
 def test_logits_of_a_float_operation_stay_float():
@@ -278,6 +303,14 @@ def test_a_fixed_grid_is_left_by_a_layer_to_be_joined():
     assert boundaries_of(graph_module) == 0
 
 
+def test_so_is_one_that_a_float_layer_gave():
+    graph_module = quantized(Joined(nn.Sigmoid()), floats=["two"])
+    assert order(graph_module) == [
+        "<x>", "border_x", "one", "<cat>", "two", "act", "border_act", "<act>", "act_moved", "<cat>", "<cat>",
+    ]  # fmt: skip
+    assert boundaries_of(graph_module) == 1
+
+
 class JoinedFeatures(nn.Module):
     """What is no image, of a fixed grid, joined with what has another."""
 
@@ -315,7 +348,8 @@ def test_a_fixed_grid_that_a_pass_gave_is_left_as_any_other():
 
     arguments = ModelArguments(10, 1, (8, 8))
     graph_module = passes.apply(fold(Net().eval(), arguments), ["pair_columns"], arguments)
-    assert "one_unpair_moved" in order(insert_quantizers(graph_module))
+    names = order(insert_quantizers(graph_module))
+    assert [name for name in names if name.endswith(("unpair", "moved"))] == ["one_unpair", "tanh_1_moved"]
 
 
 def test_the_product_of_two_tensors_has_a_range_of_its_own():

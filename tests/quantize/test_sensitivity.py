@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from edgecnn.data.dataset import Memory
 from edgecnn.evaluate import predictor
@@ -95,6 +96,30 @@ def test_given_ranges_are_those_that_would_be_found():
     for name, value in mixed.state_dict().items():
         if name.endswith((".low", ".high")):
             assert torch.equal(value, found.state_dict()[name])
+
+
+class Dense(nn.Module):
+    """A layer of a DenseNet: what it takes is joined with what it gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.one, self.two, self.head = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 4, 3, padding=1), nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        y = self.two(torch.relu(self.one(torch.relu(self.norm(x)))))
+        return self.head(torch.cat([x, y], 1).mean((2, 3)))
+
+
+def test_what_only_the_whole_graph_joins_takes_the_range_of_all_that_is_joined():
+    torch.manual_seed(5)
+    model, arguments, images = nets.with_statistics(Dense()), ModelArguments(4, 3, (8, 8)), [nets.images(8, (8, 8, 3))]
+    found = ptq.calibrate(model, arguments, images, ())
+    floats = ("stem", "one", "two", "head")
+    mixed = ptq.calibrate(model, arguments, images, (), float_layers=floats, ranges=found).state_dict()
+    assert "quantizer_stem.high" not in found.state_dict()
+    assert torch.equal(mixed["quantizer_stem.high"], found.state_dict()["quantizer_cat.high"])
 
 
 # ----------------------------------------------------------------------------------------------------- the choice
