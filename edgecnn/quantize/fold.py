@@ -8,9 +8,11 @@ from torch import fx, nn
 
 from edgecnn.errors import CheckFailedError, EdgeCNNError, UsageError
 from edgecnn.models import ModelArguments
+from edgecnn.models.mirrored import Mirrored
 from edgecnn.models.normalization import normalization_of
-from edgecnn.quantize.graph import add_module, computes_same, finish, module_of, on_noise, source_of
+from edgecnn.quantize.graph import add_module, computes_same, finish, module_of, on_noise, propagate_shapes, source_of
 from edgecnn.quantize.lower import lower, write_out
+from edgecnn.quantize.mirror import look_twice
 from edgecnn.quantize.normalize import fold_normalization
 from edgecnn.quantize.simplify import fold_batchnorm, simplify
 from edgecnn.quantize.trace import first_line, trace
@@ -24,6 +26,12 @@ def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphM
     the model's input normalization included. Raises UsageError if the model cannot be traced or nothing can be made of
     its graph, CheckFailedError if the graph computes something else.
     """
+    if isinstance(model, Mirrored):
+        graph_module = look_twice(fold(model.network, arguments))
+        if arguments is not None:
+            propagate_shapes(graph_module, arguments)
+            _check(model, graph_module, arguments)
+        return graph_module
     graph_module = trace(model, arguments)
     try:
         _rewrite(graph_module, model, arguments)

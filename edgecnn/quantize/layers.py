@@ -140,6 +140,27 @@ class ZeroPad(nn.Module):
         return padded.reshape(-1, height + top + bottom, width + left + right, channels).permute(0, 3, 1, 2)
 
 
+class WithMirrorImage(nn.Module):
+    """[n, c, h, w] to [2n, c, h, w]: behind each image the same, turned left to right.
+
+    Joined along the height of rows of whole pixels, where either image is one piece of memory: any n will do, and
+    nothing moves but what is turned.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, channels, height, width = x.shape
+        rows = x.permute(0, 2, 3, 1)
+        both = torch.cat([rows, rows.flip(2)], 1)
+        return both.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+class MeanOfBoth(nn.Module):
+    """[2n, k] to [n, k]: the mean of the logits of an image and those of its mirror image behind it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, 2, x.shape[1]).mean(1)
+
+
 class Scale(nn.Conv2d):
     """Every channel times a factor, plus a shift: a depthwise 1x1 convolution, which has integer kernels."""
 

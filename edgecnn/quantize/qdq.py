@@ -17,7 +17,18 @@ from torch import fx, nn
 from edgecnn.errors import CheckFailedError
 from edgecnn.quantize.floats import float_nodes, is_quantized
 from edgecnn.quantize.graph import add_module, finish, is_relu, module_of, only_user, shape_of, source_of
-from edgecnn.quantize.layers import ChannelShuffle, GlobalMean, Permute, Reshape, Scale, Slice, UnitClamp, ZeroPad
+from edgecnn.quantize.layers import (
+    ChannelShuffle,
+    GlobalMean,
+    MeanOfBoth,
+    Permute,
+    Reshape,
+    Scale,
+    Slice,
+    UnitClamp,
+    WithMirrorImage,
+    ZeroPad,
+)
 from edgecnn.quantize.lower import IS_TENSOR
 from edgecnn.quantize.passes.columns import GroupColumns, UngroupColumns
 from edgecnn.quantize.passes.flatten import FlattenChannelsLast, is_flatten
@@ -42,9 +53,9 @@ FIXED: dict[type, Affine] = {
 }  # fmt: skip
 SHARES_INPUT = (
     nn.AvgPool2d, nn.MaxPool2d, ZeroPad, FlattenChannelsLast, GroupColumns, UngroupColumns, ChannelShuffle, Slice,
-    Reshape, Permute,
+    Reshape, Permute, WithMirrorImage,
 )  # fmt: skip
-OWN_RANGE = (QuantizedConv2d, QuantizedLinear, GlobalMean, nn.Hardswish, nn.LeakyReLU, nn.GELU)
+OWN_RANGE = (QuantizedConv2d, QuantizedLinear, GlobalMean, MeanOfBoth, nn.Hardswish, nn.LeakyReLU, nn.GELU)
 ADDITIONS = (operator.add, torch.add)
 ARITHMETIC = (*ADDITIONS, operator.sub, operator.mul)
 LARGEST_BIAS = 2**30  # steps of an int32, with as much again for the sum it is added to
