@@ -23,7 +23,7 @@ from edgecnn.runtime.made_for import MadeFor
 from edgecnn.runtime.preprocess import INPUT_DIVISOR, INPUT_OFFSET, InputSpec, OutputSpec
 from edgecnn.runtime.records import decode_file, parse_json, read_content, schema_of, texts
 
-SCHEMA = 3
+SCHEMA = 4
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 20  # bytes
 FILE_LIMIT = 1 << 30  # bytes
@@ -221,6 +221,7 @@ class Manifest:
 
     ``sample`` is null, and no artifact has an accuracy, where the bundle was made without a data set.
     ``qat`` is null where quantization trained nothing, ``made_for`` where files were not chosen for a target.
+    With ``mirrored`` every artifact gives the mean of the logits of an image and of its mirror image.
 
     Raises UsageError, naming the field, when the parts do not fit together.
     """
@@ -240,6 +241,7 @@ class Manifest:
     tools: dict[str, str]
     qat: Qat | None = None
     made_for: MadeFor | None = None
+    mirrored: bool = False
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -283,7 +285,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, content: bytes, path: Path) -> Manifest:
-        """What ``path`` holds, also of schema 1, which lacked ``qat``, and 2, which lacked more.
+        """What ``path`` holds, also of schema 1, which lacked ``qat``, 2, which lacked more, and 3: ``mirrored``.
 
         Raises BadFileError naming the file and the field.
         """
@@ -292,7 +294,7 @@ class Manifest:
         for text in texts(document):  # they are shown on terminals
             if not text.replace("\n", " ").isprintable():
                 raise BadFileError(f"{path}: a text holds what cannot be printed: {text[:40]!r}")
-        if version in (1, 2):
+        if version in (1, 2, 3):
             document = _brought_up(document)
         manifest: Manifest = decode_file(cls, document, path)
         return manifest
@@ -314,14 +316,18 @@ def read_manifest(folder: Path) -> bytes:
 
 def _brought_up(document: dict[str, Any]) -> dict[str, Any]:
     """A document of an earlier schema with what came later; as it is, to be refused, if it has some of that already."""
-    artifacts = document.get("artifacts")
+    version, artifacts = document["schema"], document.get("artifacts")
     if not isinstance(artifacts, list) or not all(isinstance(each, dict) for each in artifacts):
         return document
-    later = "made_for" in document or any("float_layers" in each for each in artifacts)
-    if later or (document["schema"] == 1 and "qat" in document):
+    added: dict[str, Any] = {"mirrored": False}
+    if version < 3:
+        added |= {"made_for": None}
+    if version < 2:
+        added |= {"qat": None}
+    listed = {"float_layers": []} if version < 3 else {}
+    if added.keys() & document.keys() or any(listed.keys() & each.keys() for each in artifacts):
         return document
-    filled = {"schema": SCHEMA, "made_for": None, "artifacts": [each | {"float_layers": []} for each in artifacts]}
-    return ({"qat": None} if document["schema"] == 1 else {}) | document | filled
+    return document | added | {"schema": SCHEMA, "artifacts": [each | listed for each in artifacts]}
 
 
 def _is_utc(text: str) -> bool:

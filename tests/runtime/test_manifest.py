@@ -91,7 +91,13 @@ def test_a_bundle_may_lack_a_sample(folder: Path) -> None:
         open_bundle(folder).sample()
 
 
+def before_mirrored(document: dict[str, Any]) -> None:
+    document["schema"] = 3
+    del document["mirrored"]
+
+
 def before_float_layers(document: dict[str, Any]) -> None:
+    before_mirrored(document)
     document["schema"] = 2
     del document["made_for"]
     for artifact in document["artifacts"]:
@@ -103,7 +109,7 @@ def test_a_bundle_from_before_qat_is_read(folder: Path) -> None:
     rewrite(folder, lambda document: (document.pop("qat"), document.update(schema=1)))
     assert Manifest.load(folder) == tiny_artifacts.manifest(folder, 50)
     rewrite(folder, lambda document: document.update(qat=QAT))
-    with pytest.raises(BadFileError, match="made_for is missing"):
+    with pytest.raises(BadFileError, match="(made_for|mirrored) is missing"):
         Manifest.load(folder)
 
 
@@ -118,9 +124,19 @@ def test_a_bundle_from_before_float_layers_is_read(folder: Path) -> None:
         Manifest.load(folder)
 
 
+def test_a_bundle_from_before_mirrored_is_not_mirrored(folder: Path) -> None:
+    rewrite(folder, lambda document: document.update(mirrored=True))
+    assert Manifest.load(folder).mirrored
+    rewrite(folder, before_mirrored)
+    assert Manifest.load(folder) == tiny_artifacts.manifest(folder, 50)
+    rewrite(folder, lambda document: document.update(mirrored=True))
+    with pytest.raises(BadFileError, match="schema is 3, but this edgecnn knows schema 4"):
+        Manifest.load(folder)
+
+
 def test_an_earlier_schema_with_a_later_field_is_refused(folder: Path) -> None:
     rewrite(folder, lambda document: document.update(schema=2))
-    with pytest.raises(BadFileError, match="schema is 2, but this edgecnn knows schema 3"):
+    with pytest.raises(BadFileError, match="schema is 2, but this edgecnn knows schema 4"):
         Manifest.load(folder)
 
 
@@ -166,7 +182,8 @@ def test_input_spec_joins_image_and_tensor(folder: Path) -> None:
         ("calibration: images is 0", set_field("calibration", value={"images": 0, "seed": 0, "split": "train"})),
         ("calibration.seed is missing", set_field("calibration", value={"images": 1, "split": "train"})),
         ("surprise is not a known field", set_field("surprise", value=1)),
-        ("schema is 4", set_field("schema", value=4)),
+        ("mirrored must be true or false", set_field("mirrored", value=1)),
+        ("schema is 5", set_field("schema", value=5)),
         ("artifacts[0].float_layers must be a list", set_field("artifacts", 0, "float_layers", value="conv1")),
         ("artifacts[0].float_layers[0]", set_field("artifacts", 0, "float_layers", value=[7])),
         ("artifacts[0]: float_layers has an empty", set_field("artifacts", 0, "float_layers", value=[""])),
