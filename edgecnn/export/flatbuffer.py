@@ -166,7 +166,7 @@ class TFLiteGraph:
                 door.tensorIndex = place[stands_for.get(door.tensorIndex, door.tensorIndex)]
 
     def make_batch_dynamic(self) -> None:
-        """Let an interpreter resize the first dimension of every activation (exported as 1)."""
+        """Let an interpreter resize the first dimension of every activation (exported as 1, or as 2 if mirrored)."""
         for position, (name, operation) in enumerate(zip(self.names, self.subgraph.operators, strict=True)):
             if name == "RESHAPE":
                 shape = self._constant(operation.inputs[1]).copy()
@@ -182,7 +182,7 @@ class TFLiteGraph:
                 operation.builtinOptions.endMask |= 1
         for tensor in self.subgraph.tensors:
             activation = self.model.buffers[tensor.buffer].data is None and tensor.shape is not None
-            if activation and len(tensor.shape) >= 2 and tensor.shape[0] == 1:
+            if activation and len(tensor.shape) >= 2 and tensor.shape[0] in (1, 2):
                 tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
 
     def _as_strided(self, operation: schema.OperatorT) -> None:

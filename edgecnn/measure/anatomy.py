@@ -28,7 +28,8 @@ def macs(file: TFLiteFile, operation: Operation) -> int | None:
     if operation.name not in _TAKEN or len(operation.inputs) < 2:
         return None
     weights, output = file.tensors[operation.inputs[1]], file.tensors[operation.outputs[0]]
-    return prod(output.shape[1:]) * prod(weights.shape[_TAKEN[operation.name]])
+    images = prod(file.tensors[file.inputs[0]].shape[:1])
+    return prod(output.shape) // images * prod(weights.shape[_TAKEN[operation.name]])
 
 
 def module(file: TFLiteFile, operation: Operation) -> str | None:

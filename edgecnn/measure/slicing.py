@@ -61,7 +61,7 @@ class Slices:
                 if batch > 1 and list(each["shape_signature"][:1]) != [-1]:
                     raise BadFileError(f"'{each['name'][:60]}' is for one image, not for {batch}")
                 if batch > 1:
-                    interpreter.resize_tensor_input(each["index"], (batch, *each["shape"][1:]))
+                    interpreter.resize_tensor_input(each["index"], (batch * each["shape"][0], *each["shape"][1:]))
             interpreter.allocate_tensors()
             for each in interpreter.get_input_details():
                 interpreter.set_tensor(each["index"], _noise(each["shape"], np.dtype(each["dtype"])))

@@ -56,7 +56,7 @@ class Tensor:
     """A tensor of a file; ``dtype`` is numpy's name for it, ``int4`` or ``other``; ``bytes`` at its stored shape.
 
     ``constant`` tensors have their values in the file; those of a ``dynamic`` batch have it in their first dimension,
-    stored as 1.
+    stored as for one image.
     """
 
     name: str

@@ -104,7 +104,8 @@ def _tensor(reader: Reader, table: Table, buffers: list[Table]) -> _Tensor:
     if size > LARGEST:
         raise reader.broken(f"a tensor has the shape {list(shape)}, which is more than {LARGEST >> 20} MiB")
     signature = table.integers(7)
-    if signature and signature != shape and (signature, shape[:1]) != ((-1, *shape[1:]), (1,)):
+    dynamic = signature == (-1, *shape[1:]) and shape[:1] in ((1,), (2,))  # 2: of an image and its mirror image
+    if signature and signature != shape and not dynamic:
         raise reader.broken(f"a tensor of {list(shape)} may have the shape {list(signature[:9])}")
     index = table.number(2, "I", 0)
     if index >= len(buffers):
