@@ -19,7 +19,7 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
 
     ``quantized`` is the bundle's main file and ``agreement`` its own; ``export`` quantizes nothing and has neither.
     Without a data set accuracies are null, and agreement and ``sqnr_db`` are against PyTorch's float model on
-    ``images`` synthetic images.
+    ``images`` synthetic images. ``mirrored`` says whether files look at each image and at its mirror image.
     ``qat`` is there where weights were trained: how, and the file they are in.
     """
     from edgecnn.export.judge import comparison
@@ -53,6 +53,7 @@ def document(judged: list[Judged], recipe: Recipe, source: Source, folder: Path)
         "model": source.header.model,
         "dataset": source.dataset.name,
         "note": source.dataset.note,
+        "mirrored": source.mirrored,
         "bundle": str(folder),
         "float": next((row for row in rows if row["recipe"] == "float32" and "accuracy" in row), None),
         "files": rows,
@@ -77,7 +78,7 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
 
     if source.held_out is not None:
         return likeness_text(judged, source, source.held_out, folder)
-    title = f"{source.header.model} on the {len(source.dataset.test):,} test images of {source.dataset.name}"
+    title = f"{_network(source)} on the {len(source.dataset.test):,} test images of {source.dataset.name}"
     rows, failures = [], []
     for each in judged:
         start = [each.file, each.order.recipe.name]
@@ -113,6 +114,11 @@ def text(judged: list[Judged], source: Source, folder: Path) -> str:
     ])  # fmt: skip
 
 
+def _network(source: Source) -> str:
+    """What was asked about each image."""
+    return source.header.model + (" (each image and its mirror image)" if source.mirrored else "")
+
+
 def float_lines(judged: list[Judged]) -> list[str]:
     """For each quantized file that is not int8 throughout, a line that says which layers stayed float32."""
     mixed = [each.artifact for each in judged if each.artifact is not None and each.artifact.float_layers]
@@ -128,7 +134,7 @@ def likeness_text(judged: list[Judged], source: Source, held_out: np.ndarray, fo
     from edgecnn.report.table import table
 
     title = (
-        f"{source.header.model}, accuracy unknown; agreement and SQNR of the logits against float on {len(held_out)} "
+        f"{_network(source)}, accuracy unknown; agreement and SQNR of the logits against float on {len(held_out)} "
         f"synthetic images, other ones than the {source.calibration.images} that calibrated"
     )
     rows, failures = [], []

@@ -61,6 +61,7 @@ class FileWords:
     float_layers: str | None = None
     engine: str | None = None
     equalize: bool = False
+    mirrored: bool = False
 
     @property
     def float_names(self) -> tuple[str, ...]:
@@ -133,6 +134,8 @@ def run(
     if ways.trained is not None and calibration == "synthetic":
         raise UsageError("--qat and --qat-weights need a data set; give --calibration a number, not 'synthetic'")
     source = words.source(calibration)
+    if files.mirrored:
+        source = source.looking_twice()
     check_layers(files.float_names, source.model, source.arguments)
     suffix = "-synthetic" if source.held_out is not None else "" if ways.trained is None else "-qat"
     folder = out or Path(f"{source.name}-{files.recipe.name}{suffix}")

@@ -73,6 +73,12 @@ class Calibration(click.ParamType):
     is_flag=True,
     help="Bring the channels of neighbouring layers to one size first; exact, without data.",
 )
+@click.option(
+    "--mirrored",
+    is_flag=True,
+    help="Files that look at each image and its mirror image and give the mean of the logits: more often right, no "
+    "larger, half as fast.",
+)
 @float_options
 @click.option(
     "--for", "target", metavar="TARGET",
@@ -92,6 +98,7 @@ def command(
     engine: str | None,
     calibration: int | Literal["synthetic"],
     equalize: bool,
+    mirrored: bool,
     float_layers: str | None,
     max_drop: float | None,
     target: str | None,
@@ -107,12 +114,15 @@ def command(
     from edgecnn.quantize.recipe import parse
 
     words = SourceWords.take(options)
-    files = FileWords(parse(recipe), formats, passes, float_layers, engine, equalize)
+    files = FileWords(parse(recipe), formats, passes, float_layers, engine, equalize, mirrored)
     counted = context.get_parameter_source("calibration") is ParameterSource.COMMANDLINE and calibration != SYNTHETIC
     if counted and not files.recipe.calibrated:
         raise UsageError(f"--calibration finds ranges, and recipe {files.recipe.name} needs none; leave it out")
     if equalize and qat_weights is not None:
         raise UsageError("--equalize changes weights and --qat-weights gives trained ones; leave one of them out")
+    if mirrored and (qat or qat_weights is not None):
+        given = "qat" if qat else "qat-weights"
+        raise UsageError(f"--mirrored calibrates what it makes, --{given} has ranges of its own; give one of the two")
     settings = {name: options.pop(name) for name in SETTINGS}
     trained = way_to_trained(
         qat, qat_weights, settings, files.recipe, force, lambda dataset: recorded_command(context, dataset)

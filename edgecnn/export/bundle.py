@@ -133,6 +133,7 @@ def _manifest(
         qat=source.qat if main.order.recipe.simulated else None,
         passes=main.rewrites,
         made_for=made_for,
+        mirrored=source.mirrored,
         artifacts=tuple(each.artifact for each in judged if each.artifact is not None),
         files=tuple(FileEntry.of(folder / name) for name in [LABELS, *([sample.file] if sample else [])]),
         tools=tool_versions(*TOOLS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from edgecnn.data.dataset import DataSet, Memory, Split, Subset, batches, hold_o
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.export.parity import PROBES
 from edgecnn.models import ModelArguments, Normalization
+from edgecnn.models.mirrored import Mirrored
 from edgecnn.quantize.qat import Trained
 from edgecnn.quantize.synthetic import synthesize
 from edgecnn.runtime.manifest import SYNTHETIC, Calibration, Qat
+from edgecnn.train.recipe import as_before
 
 CALIBRATION_BATCH = 128
 CALIBRATION_SEED = 0
@@ -66,9 +68,26 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What folders of it are called: model and data set, and the target that the network was pruned to."""
-        parts = (models.short_name(self.header.model), Path(self.dataset.name).name, self.header.pruned_to)
+        """What folders of it are called: model, data set, what it was pruned to, and whether it is mirrored."""
+        kind = "mirrored" if self.mirrored else ""
+        parts = (models.short_name(self.header.model), Path(self.dataset.name).name, self.header.pruned_to, kind)
         return "-".join(part.replace(":", "") for part in parts if part)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the model gives the mean of what it says of an image and of its mirror image."""
+        return isinstance(self.model, Mirrored)
+
+    def looking_twice(self) -> Source:
+        """The same, mirrored. Raises UsageError where mirrored images are not what the network was trained for."""
+        recipe = self.header.recipe
+        if not as_before(recipe, self.dataset.mirrorable)["augmentation"].flip:
+            if "augmentation" in recipe:
+                reason = f"these weights of '{self.header.model}' were trained without mirror images"
+            else:
+                reason = f"a mirrored image of {self.dataset.name} does not show its class"
+            raise UsageError(f"{reason}, so what the network says of them means nothing; leave --mirrored out")
+        return replace(self, model=Mirrored(self.model).eval())
 
     @property
     def arguments(self) -> ModelArguments:
@@ -77,10 +96,10 @@ class Source:
 
     @property
     def recorded_accuracy(self) -> float | None:
-        """Test accuracy in the header of the weights, if it is for all test images of this data set."""
+        """Test accuracy in the header of the weights, if it is for all test images of this data set, seen once."""
         metrics = self.header.metrics
         same = self.header.dataset == self.dataset.name and metrics.get("test_images") == len(self.dataset.test)
-        return metrics.get("test_accuracy") if same else None
+        return metrics.get("test_accuracy") if same and not self.mirrored else None
 
     @property
     def calibration(self) -> Calibration:
