@@ -23,8 +23,8 @@ def fold(model: nn.Module, arguments: ModelArguments | None = None) -> fx.GraphM
 
     With ``arguments`` functions become layers and what depends on the size of the image is settled for that size,
     which all models but those of edgecnn need. The result computes the same as ``model.eval()`` up to float rounding,
-    the model's input normalization included. Raises UsageError if the model cannot be traced or nothing can be made of
-    its graph, CheckFailedError if the graph computes something else.
+    the model's input normalization included; of a Mirrored one it holds the network once. Raises UsageError if the
+    model cannot be traced or nothing can be made of its graph, CheckFailedError if the graph computes something else.
     """
     if isinstance(model, Mirrored):
         graph_module = look_twice(fold(model.network, arguments))

@@ -10,7 +10,7 @@ from torch import fx
 from edgecnn.quantize.graph import add_module, finish, insert_after
 from edgecnn.quantize.layers import MeanOfBoth, WithMirrorImage
 
-FIRST, LAST = "with_mirror_image", "mean_of_both"
+FIRST, LAST = "mirror", "mirror_mean"
 
 
 def look_twice(graph_module: fx.GraphModule) -> fx.GraphModule:

@@ -80,15 +80,15 @@ def test_a_quantized_file_agrees_with_the_float_one(made: Path, whole_run: Path,
     exact = logits(made / "bundle", "lenet_float32.tflite", images)
     found = logits(made / "bundle", f"lenet_static_w8a8.{format}", images)
     assert np.mean(found.argmax(1) == exact.argmax(1)) >= 0.97
-    plain = both(whole_run / "bundle", f"lenet_static_w8a8.{format}", images)
-    assert np.abs(found - exact).mean() < 1.1 * np.abs(plain - exact).mean(), "the mean is rounded finely enough"
+    floats, integers = (logits(whole_run / "bundle", f"lenet_{recipe}.{format}", images) for recipe in RECIPES)
+    assert np.abs(found - exact).mean() < 1.2 * np.abs(floats - integers).mean(), "noisier than what a plain file says"
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_file_is_as_large_as_the_plain_one_and_takes_twice_the_work(made: Path, whole_run: Path, recipe: str) -> None:
-    for format in FORMATS:
+    for format, most in (("tflite", 1000), ("torchscript", 1000), ("onnx", 2000)):
         sizes = [(folder / "bundle" / f"lenet_{recipe}.{format}").stat().st_size for folder in (made, whole_run)]
-        assert sizes[0] - sizes[1] < 1000, format
+        assert 0 < sizes[0] - sizes[1] < most, format
     file, plain = (read((folder / "bundle" / f"lenet_{recipe}.tflite").read_bytes()) for folder in (made, whole_run))
     counts = [sum(macs(each, operation) or 0 for operation in each.operations) for each in (file, plain)]
     assert counts[0] == 2 * counts[1] > 0
