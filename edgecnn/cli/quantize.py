@@ -121,8 +121,8 @@ def command(
     if equalize and qat_weights is not None:
         raise UsageError("--equalize changes weights and --qat-weights gives trained ones; leave one of them out")
     if mirrored and (qat or qat_weights is not None):
-        given = "qat" if qat else "qat-weights"
-        raise UsageError(f"--mirrored calibrates what it makes, --{given} has ranges of its own; give one of the two")
+        other = "qat" if qat else "qat-weights"
+        raise UsageError(f"--mirrored calibrates what it makes, --{other} has ranges of its own; give one of the two")
     settings = {name: options.pop(name) for name in SETTINGS}
     trained = way_to_trained(
         qat, qat_weights, settings, files.recipe, force, lambda dataset: recorded_command(context, dataset)

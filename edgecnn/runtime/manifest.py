@@ -324,7 +324,7 @@ def _brought_up(document: dict[str, Any]) -> dict[str, Any]:
         added |= {"made_for": None}
     if version < 2:
         added |= {"qat": None}
-    listed = {"float_layers": []} if version < 3 else {}
+    listed: dict[str, Any] = {"float_layers": []} if version < 3 else {}
     if added.keys() & document.keys() or any(listed.keys() & each.keys() for each in artifacts):
         return document
     return document | added | {"schema": SCHEMA, "artifacts": [each | listed for each in artifacts]}
