@@ -99,6 +99,14 @@ def test_a_file_is_as_large_as_the_plain_one_and_takes_twice_the_work(made: Path
     assert (entry.gate["xnnpack_partitions"], entry.gate["ops_outside_xnnpack"]) == (1, "REVERSE_V2")
 
 
+def test_profile_counts_both_images_of_every_one_of_a_batch(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = made / "bundle" / "lenet_static_w8a8.tflite"
+    assert main(["profile", str(file), "--batch", "2", "--runs", "1", "--json"]) == 0
+    operations = json.loads(capfd.readouterr().out)["operations"]
+    layers = {each["module"]: each["macs"] for each in operations if each["macs"]}
+    assert layers["fc3"] == 2 * 84 * 10
+
+
 def test_bundle_and_output_say_so(made: Path, whole_run: Path) -> None:
     document: dict[str, Any] = json.loads((made / "out").read_text())
     assert document["mirrored"] is True

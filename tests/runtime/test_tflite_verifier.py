@@ -143,6 +143,8 @@ def backwards(model: Any) -> None:
         (set_to("operators.1.builtinOptions.filterHeight", 9), "AVERAGE_POOL_2D: a window of 9 over 6 pixels"),
         (set_to("operators.3.builtinOptions.weightsFormat", 1), "weights in an order of their own"),
         (set_to("tensors.0.shape", [1, 8, 8, 4]), "a tensor of [1, 8, 8, 4] may have the shape [-1, 8, 8, 3]"),
+        (set_to("tensors.0.shape", [2, 8, 8, 3]), "but [[2, 6, 6, 4]] follow"),  # as if mirrored
+        (set_to("tensors.0.shape", [3, 8, 8, 3]), "a tensor of [3, 8, 8, 3] may have the shape [-1, 8, 8, 3]"),
         (set_to("tensors.0.shapeSignature", [1, 8, 8]), "may have the shape [1, 8, 8]"),
         (set_to("operators.0.builtinOptions.strideH", 2), "but [[1, 3, 6, 4]] follow"),
         (set_to("tensors.1.shape", [1, -6, 6, 4]), "a tensor has the shape [1, -6, 6, 4]"),
