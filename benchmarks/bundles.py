@@ -37,19 +37,25 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def bundle(model: str, data: str, cache: Path, formats: Sequence[str] = FORMATS, recipe: Recipe = STATIC_W8A8) -> Path:
+def bundle(
+    model: str, data: str, cache: Path, formats: Sequence[str] = FORMATS, recipe: Recipe = STATIC_W8A8,
+    mirrored: bool = False,
+) -> Path:  # fmt: skip
     """The folder of a model's bundle for a data set, from the cache if it is there.
 
+    ``mirrored`` files look at each image and its mirror image.
     Raises BadFileError where no weights ship, CheckFailedError if a file does not pass its gate.
     """
     weights = checkpoint.shipped(model, data)
     if weights is None:
         raise BadFileError(f"no weights of '{model}' for data set '{data}' come with edgecnn; choose another --data")
-    folder = cache / _key(weights, formats, recipe) / f"{model}-{data}"
+    folder = cache / _key(weights, formats, recipe, mirrored) / f"{model}-{data}"
     if folder.is_dir():
         say(f"{folder.name} is in the cache")
         return folder
     source = load_source(model, None, data, "refuse", CALIBRATION_IMAGES)
+    if mirrored:
+        source = source.looking_twice()
     wanted = orders(formats, recipe, None, DEFAULT_ENGINE)
     judged = write_bundle(wanted, recipe, source, folder, force=False, say=say)
     failure = next((each.failure for each in judged if each.failure is not None), None)
@@ -58,8 +64,9 @@ def bundle(model: str, data: str, cache: Path, formats: Sequence[str] = FORMATS,
     return folder
 
 
-def _key(weights: Path, formats: Sequence[str], recipe: Recipe) -> str:
-    digest = hashlib.sha256(json.dumps([checkpoint.tool_versions(*TOOLS), sorted(formats), recipe.name]).encode())
+def _key(weights: Path, formats: Sequence[str], recipe: Recipe, mirrored: bool) -> str:
+    asked = [checkpoint.tool_versions(*TOOLS), sorted(formats), recipe.name, mirrored]
+    digest = hashlib.sha256(json.dumps(asked).encode())
     root = Path(edgecnn.__file__).parent
     for room in ROOMS:
         for file in sorted((root / room).rglob("*.py")) if (root / room).is_dir() else [root / room]:

@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from benchmarks import pruning
+from benchmarks import mirrored_files, pruning
 from benchmarks.peers import NAME
 from benchmarks.readme import BLOCK, LIMIT, README
 from benchmarks.suite import ACCURACY, BENCH, RESULTS
@@ -54,7 +54,7 @@ class Network:
     """A quantized file: its accuracy as a share of all CIFAR-10 test images, and what it costs for one image.
 
     ``time`` is a share of what MLPerf's ResNet-8 takes in the same run, None where the file was not in it;
-    ``target`` is what the network was pruned to.
+    ``target`` is what the network was pruned to. A ``mirrored`` file looks at an image and its mirror image.
     """
 
     name: str
@@ -64,11 +64,12 @@ class Network:
     time: float | None = None
     target: str = ""
     recipe: str = STATIC_W8A8.name
+    mirrored: bool = False
 
     @property
     def full_name(self) -> str:
-        """The name with what it was pruned to."""
-        return f"{self.name}, pruned to {self.target}" if self.target else self.name
+        """The name with what it was pruned to, or that it is mirrored."""
+        return self.name + (f", pruned to {self.target}" if self.target else "") + (", mirrored" * self.mirrored)
 
 
 # MLPerf Tiny's larger image classifier, as its reference implementation reports it (github.com/mlcommons/tiny, IC02).
@@ -76,8 +77,8 @@ PUBLISHED = (Network("MLPerf Tiny's IC02", 0.9131, 512_024, 76.5e6),)
 
 
 def networks(folder: Path) -> list[Network]:
-    """All of one machine's committed results, what others published, and what of theirs was pruned and is not beaten;
-    the smallest first."""
+    """All of one machine's committed results, what others published, and what of theirs was pruned or is mirrored and
+    is not beaten; the smallest first."""
     session = Session.load(folder / BENCH)
     rows: tuple[Row, ...] = decode(tuple[Row, ...], read_json(folder / ACCURACY, LIMIT))
     files = {
@@ -96,7 +97,8 @@ def networks(folder: Path) -> list[Network]:
         for row in rows
         for size, time in [files[row.model, row.recipe]]
     ]
-    return with_best([*found, *PUBLISHED], [each for row in pruning.RESULTS.rows() for each in _pruned(row)])
+    others = [each for row in pruning.RESULTS.rows() for each in _pruned(row)]
+    return with_best([*found, *PUBLISHED], [*others, *map(_mirrored, mirrored_files.RESULTS.rows())])
 
 
 def with_best(networks: list[Network], others: list[Network]) -> list[Network]:
@@ -111,6 +113,11 @@ def _pruned(row: Mapping[str, Any]) -> Iterator[Network]:
     yield Network(_shown(model), row["static_w8a8"], row["bytes"], macs, target=row["target"])
     if (name := STATIC_W4A8.name) in row:
         yield Network(_shown(model), row[name], row[f"{name}_bytes"], macs, target=row["target"], recipe=name)
+
+
+def _mirrored(row: Mapping[str, Any]) -> Network:
+    model, accuracy = row["model"], row["mirrored"] / row["images"]
+    return Network(_shown(model), accuracy, row["bytes"][1], 2 * _macs(model), mirrored=True)
 
 
 def _shown(model: str) -> str:
@@ -144,9 +151,11 @@ def picture(found: list[Network]) -> bytes:
         ours = each.name.startswith("`")
         color = "#1b6ca8" if ours else "#d1495b"
         inside = "white" if each.recipe == STATIC_W4A8.name else color
-        axes.plot(each.bytes, 100 * each.accuracy, marker="o" if ours else "s", color=color, markerfacecolor=inside)
+        marker = "^" if each.mirrored else "o" if ours else "s"
+        axes.plot(each.bytes, 100 * each.accuracy, marker=marker, color=color, markerfacecolor=inside)
     axes.set(xscale="log", ylabel="CIFAR-10 test accuracy, %")
-    axes.set_xlabel(f"bytes of the TFLite file, from {DRAWN_FROM // 1000} kB on: static_w8a8, or static_w4a8 if hollow")
+    kinds = "static_w8a8, static_w4a8 (hollow), static_w8a8 mirrored (triangles)"
+    axes.set_xlabel(f"bytes of the TFLite file, from {DRAWN_FROM // 1000} kB on: {kinds}")
     ticks = (25_000, 40_000, 55_000, 75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
     axes.set_xticks(ticks, [f"{tick // 1000} kB" for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)
@@ -160,7 +169,7 @@ def picture(found: list[Network]) -> bytes:
 def _label(figure: Figure, axes: Axes, found: list[Network], steps: list[tuple[int, float]]) -> None:
     """Write the name of each network beside its place, on a side where nothing else is, if there is one.
 
-    ``steps`` are where the line turns up.
+    Those that are mirrored stand above what they are of. ``steps`` are where the line turns up.
     """
     figure.draw_without_rendering()  # now everything is where it stays
     places = [axes.transData.transform((each.bytes, 100 * each.accuracy)) for each in found]
@@ -169,6 +178,8 @@ def _label(figure: Figure, axes: Axes, found: list[Network], steps: list[tuple[i
     for (left, low), (right, high) in itertools.pairwise(turns):
         taken += [Bbox.from_extents(left, low - 1, right, low + 1), Bbox.from_extents(right - 1, low, right + 1, high)]
     for each in found:
+        if each.mirrored:
+            continue
         name = f"{each.name} {each.target}".replace("`", "").strip()
         for away, across, along in SIDES:
             place = (each.bytes, 100 * each.accuracy)

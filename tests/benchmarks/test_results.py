@@ -16,6 +16,7 @@ from benchmarks import (
     fuzz,
     low_bits,
     mirrored,
+    mirrored_files,
     own_models,
     pruning,
     qat,
@@ -34,8 +35,8 @@ from edgecnn.runtime.records import decode, read_json
 
 SCHEMA = json.loads((Path(module.__file__).parent / "measurement.schema.json").read_text("utf-8"))
 SCRIPTS = (
-    ablations_length, ablations_qat, ablations_recipe, calibration, experiments, low_bits, mirrored, pruning, qat,
-    sensitivity, synthetic, targets,
+    ablations_length, ablations_qat, ablations_recipe, calibration, experiments, low_bits, mirrored, mirrored_files,
+    pruning, qat, sensitivity, synthetic, targets,
 )  # fmt: skip
 RECORDS = (own_models.RESULTS, *(script.RESULTS.path for script in SCRIPTS))
 FILES = sorted(RESULTS.rglob("*.json"))
