@@ -46,22 +46,28 @@ def measure(names: Iterable[str], data: str, limit: int | None = None) -> Iterat
         ]
         labels, plain, turned = (np.concatenate(each) for each in zip(*pieces, strict=True))
         found = Comparison(*(Score(logits.argmax(1), labels) for logits in (plain, plain + turned)))
-        yield {
-            "model": name, "images": found.images, "right": found.first.right, "mirrored": found.second.right,
-            "gained": found.only_second, "lost": found.only_first,
-        }  # fmt: skip
+        yield {"model": name, **counts(found)}
+
+
+def counts(found: Comparison) -> Row:
+    """A row's part that says what looking twice changed: how many images, right, mirrored, gained and lost."""
+    return {
+        "images": found.images, "right": found.first.right, "mirrored": found.second.right,
+        "gained": found.only_second, "lost": found.only_first,
+    }  # fmt: skip
 
 
 def text(rows: Sequence[Row]) -> str:
     """A line per network."""
-    return table(HEADERS, [_cells(row) for row in rows], "lrrrr")
+    return table(HEADERS, [(row["model"].replace(TOGETHER, f" {TOGETHER} "), *shares(row)) for row in rows], "lrrrr")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def shares(row: Row) -> tuple[str, ...]:
+    """``counts`` for a table: images, the two accuracies, and the change with its interval."""
     images = row["images"]
     low, high = paired_change(row["lost"], row["gained"], images)
     return (
-        row["model"].replace(TOGETHER, f" {TOGETHER} "), f"{images:,}",
+        f"{images:,}",
         *(f"{100 * row[name] / images:.2f} %" for name in ("right", "mirrored")),
         f"{100 * (row['gained'] - row['lost']) / images:+.2f} ({low:+.2f} to {high:+.2f})",
     )  # fmt: skip

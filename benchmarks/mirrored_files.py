@@ -12,13 +12,13 @@ from contextlib import ExitStack
 
 from benchmarks.bundles import bundle, default_cache
 from benchmarks.committed import Results, Row
+from benchmarks.mirrored import counts, shares
 from benchmarks.passes import time_files
 from benchmarks.summary import BATCH
 from edgecnn.data import registry
 from edgecnn.data.dataset import batches
 from edgecnn.measure.accuracy import score_together
 from edgecnn.measure.comparison import Comparison
-from edgecnn.measure.stats import paired_change
 from edgecnn.quantize.recipe import STATIC_W8A8
 from edgecnn.report.table import table
 from edgecnn.runtime.bundle import open_bundle
@@ -47,8 +47,7 @@ def measure(model: str, data: str) -> Iterator[Row]:
     found = Comparison(scores["plain"], scores["mirrored"])
     files = [folder / file.file for folder, file in zip(made, artifacts, strict=True)]
     yield {
-        "model": model, "images": found.images, "right": found.first.right, "mirrored": found.second.right,
-        "gained": found.only_second, "lost": found.only_first, "bytes": [file.bytes for file in artifacts],
+        "model": model, **counts(found), "bytes": [file.bytes for file in artifacts],
         "us": time_files(files, RUNS, amx_allowed=True),
     }  # fmt: skip
 
@@ -59,14 +58,8 @@ def text(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    images = row["images"]
-    low, high = paired_change(row["lost"], row["gained"], images)
     plain, mirrored = row["us"]
-    return (
-        row["model"], f"{images:,}", *(f"{100 * row[name] / images:.2f} %" for name in ("right", "mirrored")),
-        f"{100 * (row['gained'] - row['lost']) / images:+.2f} ({low:+.2f} to {high:+.2f})",
-        *(f"{each:,}" for each in row["bytes"]), f"{mirrored / plain:.2f} times",
-    )  # fmt: skip
+    return row["model"], *shares(row), *(f"{each:,}" for each in row["bytes"]), f"{mirrored / plain:.2f} times"
 
 
 RESULTS = Results("mirrored_files.json", ("model",), text)

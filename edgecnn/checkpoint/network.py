@@ -79,7 +79,7 @@ def model_of(
 def _fitted(name: str, header: Header, path: Path, tensors: Mapping[str, Tensor], source: str) -> nn.Module:
     """The architecture, with layers as narrow as the header says, and with ``tensors``, which are from ``source``.
 
-    What is ours is first made without memory and held against them: a small file may name an enormous network.
+    What is built in is first made without memory and held against them: a small file may name an enormous network.
     Raises BadFileError for what does not fit.
     """
 
@@ -90,7 +90,7 @@ def _fitted(name: str, header: Header, path: Path, tensors: Mapping[str, Tensor]
         except UsageError as error:
             raise BadFileError(f"{path} does not fit '{name}': {error}") from error
 
-    if models.is_ours(name):
+    if models.is_built_in(name):
         with torch.device("meta"):
             check_fits(build().state_dict(), tensors, source)
     model = build()

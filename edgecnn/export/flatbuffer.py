@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgecnn.errors import CheckFailedError
 from edgecnn.export.sharing import SharingBuilder
+from edgecnn.runtime.tflite_file import BATCHES
 
 _OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 LAYER_OPERATIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -182,7 +183,7 @@ class TFLiteGraph:
                 operation.builtinOptions.endMask |= 1
         for tensor in self.subgraph.tensors:
             activation = self.model.buffers[tensor.buffer].data is None and tensor.shape is not None
-            if activation and len(tensor.shape) >= 2 and tensor.shape[0] in (1, 2):
+            if activation and len(tensor.shape) >= 2 and tensor.shape[0] in BATCHES:
                 tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
 
     def _as_strided(self, operation: schema.OperatorT) -> None:

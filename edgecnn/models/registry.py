@@ -105,7 +105,7 @@ def is_design(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def is_ours(name: str) -> bool:
+def is_built_in(name: str) -> bool:
     """True for edgecnn's own architectures and for designs: they can be built without memory, on device "meta"."""
     return is_design(name) or name in _LISTED + _UNLISTED
 

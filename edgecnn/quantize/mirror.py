@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from edgecnn.quantize.graph import add_module, finish, insert_after
+from edgecnn.quantize.graph import finish, insert_after
 from edgecnn.quantize.layers import MeanOfBoth, WithMirrorImage
 
 FIRST, LAST = "mirror", "mirror_mean"
@@ -18,8 +18,6 @@ def look_twice(graph_module: fx.GraphModule) -> fx.GraphModule:
     graph = graph_module.graph
     image = next(node for node in graph.nodes if node.op == "placeholder")
     insert_after(graph_module, image, FIRST, WithMirrorImage())
-    result = graph.output_node()
-    mean = add_module(graph_module, LAST, MeanOfBoth())
-    with graph.inserting_before(result):
-        result.args = (graph.call_module(mean, result.args),)
+    (logits,) = graph.output_node().all_input_nodes
+    insert_after(graph_module, logits, LAST, MeanOfBoth())
     return finish(graph_module)

@@ -50,6 +50,8 @@ TYPES = {
     15: ("uint32", 32), 16: ("uint16", 16), 17: ("int4", 4),
 }  # fmt: skip
 
+BATCHES = (1, 2)  # what a dynamic batch may be stored as: one image, or one and its mirror image
+
 
 @dataclass(frozen=True)
 class Tensor:

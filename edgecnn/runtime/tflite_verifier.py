@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecnn.errors import BadFileError
-from edgecnn.runtime.tflite_file import HIGHEST_RANK, MARK, TYPES, Operation, Reader, Table, read
+from edgecnn.runtime.tflite_file import BATCHES, HIGHEST_RANK, MARK, TYPES, Operation, Reader, Table, read
 from edgecnn.runtime.tflite_shapes import RULES, Shape, ShapeError, Step, Taken, check_shapes
 from edgecnn.runtime.tflite_tables import MOST, OPTIONS, check_tables
 from edgecnn.runtime.tflite_types import check_types
@@ -104,7 +104,7 @@ def _tensor(reader: Reader, table: Table, buffers: list[Table]) -> _Tensor:
     if size > LARGEST:
         raise reader.broken(f"a tensor has the shape {list(shape)}, which is more than {LARGEST >> 20} MiB")
     signature = table.integers(7)
-    dynamic = signature == (-1, *shape[1:]) and shape[:1] in ((1,), (2,))  # 2: of an image and its mirror image
+    dynamic = bool(shape) and signature == (-1, *shape[1:]) and shape[0] in BATCHES
     if signature and signature != shape and not dynamic:
         raise reader.broken(f"a tensor of {list(shape)} may have the shape {list(signature[:9])}")
     index = table.number(2, "I", 0)
