@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,16 +84,16 @@ def _fitted(name: str, header: Header, path: Path, tensors: Mapping[str, Tensor]
     Raises BadFileError for what does not fit.
     """
 
-    def build() -> nn.Module:
-        model = models.create(name, header.arguments, header.normalization)
+    def build(device: AbstractContextManager[object]) -> nn.Module:
+        with device:
+            model = models.create(name, header.arguments, header.normalization)
         try:
             return resize(model, header.widths, header.arguments)
         except UsageError as error:
             raise BadFileError(f"{path} does not fit '{name}': {error}") from error
 
     if models.is_built_in(name):
-        with torch.device("meta"):
-            check_fits(build().state_dict(), tensors, source)
-    model = build()
+        check_fits(build(torch.device("meta")).state_dict(), tensors, source)
+    model = build(nullcontext())
     fit(model, tensors, source)
     return model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
@@ -53,13 +52,28 @@ def add_stage(net: nn.Sequential, index: int, convolution: nn.Module, channels: 
         net.add_module(f"pool{index}", nn.AvgPool2d(2))
 
 
-def flat_features(net: nn.Module, in_channels: int, image_size: tuple[int, int]) -> int:
-    """Number of values ``net`` gives per image, found by running it once on zeros."""
-    was_training = net.training
-    with torch.no_grad():
-        count = net.eval()(torch.zeros(1, in_channels, *image_size)).numel()
-    net.train(was_training)
-    return count
+def flat_features(net: nn.Module, channels: int, image_size: tuple[int, int]) -> int:
+    """Number of values per image of ``net``, whose layers follow each other and whose last gives ``channels`` maps.
+
+    Reckoned (by the formulas of PyTorch's Conv2d and AvgPool2d) and not run, which on the meta device, where weights
+    are looked at first, would import a thousand modules. Raises RuntimeError for an image that is too small.
+    """
+    height, width = image_size
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.AvgPool2d):
+            height, width = (_left(size, layer, axis) for axis, size in enumerate((height, width)))
+            if min(height, width) < 1:
+                raise RuntimeError(f"nothing is left of them after {layer}")
+    return channels * height * width
+
+
+def _left(size: int, layer: nn.Conv2d | nn.AvgPool2d, axis: int) -> int:
+    """What a layer leaves of a height (axis 0) or a width (axis 1), in pixels."""
+    kernel, stride, padding, dilation = (
+        setting if isinstance(setting, int) else setting[axis]
+        for setting in (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1))
+    )
+    return int(size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def add_head(net: nn.Sequential, features: int, num_classes: int) -> None:

@@ -41,5 +41,5 @@ def depth_res(num_classes: int, in_channels: int, image_size: tuple[int, int]) -
         channels = stage.channels
         if stage.residual:
             net.add_module(f"res{index}", Residual(channels, channels))
-    add_head(net, flat_features(net, in_channels, image_size), num_classes)
+    add_head(net, flat_features(net, channels, image_size), num_classes)
     return net

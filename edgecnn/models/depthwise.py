@@ -18,5 +18,5 @@ def depthwise(num_classes: int, in_channels: int, image_size: tuple[int, int]) -
         convolution = Separable(channels, stage.channels, stage.kernel, PADDING, stage.dilation)
         add_stage(net, index, convolution, stage.channels, stage.pool)
         channels = stage.channels
-    add_head(net, flat_features(net, in_channels, image_size), num_classes)
+    add_head(net, flat_features(net, channels, image_size), num_classes)
     return net

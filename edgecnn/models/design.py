@@ -21,7 +21,7 @@ Dilation is of all of a stage's convolutions but its first, which has that of th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
@@ -45,6 +45,7 @@ class Stage:
 
     kind: str
     channels: int
+    _: KW_ONLY
     kernel: int = 3
     expansion: int = EXPANSION
     stride: int = 1
@@ -110,15 +111,10 @@ class Design:
             kind, channels, kernel, expansion, stride, dilation, depth = found.groups()
             stages.append(
                 Stage(
-                    kind,
-                    int(channels),
-                    int(kernel or 3),
-                    int(expansion or EXPANSION),
-                    int(stride or 1),
-                    int(dilation or 1),
-                    int(depth or 1),
+                    kind, int(channels), kernel=int(kernel or 3), expansion=int(expansion or EXPANSION),
+                    stride=int(stride or 1), dilation=int(dilation or 1), depth=int(depth or 1),
                 )
-            )
+            )  # fmt: skip
         return cls(tuple(stages))
 
     def build(self, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:

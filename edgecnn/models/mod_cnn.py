@@ -41,5 +41,5 @@ def mod_cnn(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> 
         convolution = nn.Conv2d(channels, stage.channels, stage.kernel, padding=PADDING, dilation=stage.dilation)
         add_stage(net, index, convolution, stage.channels, stage.pool)
         channels = stage.channels
-    add_head(net, flat_features(net, in_channels, image_size), num_classes)
+    add_head(net, flat_features(net, channels, image_size), num_classes)
     return net

@@ -42,7 +42,7 @@ def resize(model: nn.Module, widths: Widths, arguments: ModelArguments) -> nn.Mo
     """Make modules of ``model`` as narrow as ``widths`` says, in place; of its weights the first channels are kept.
 
     Raises UsageError for widths of a module that is not there or cannot be resized, for any that are more than it has,
-    and for those that do not fit each other.
+    and for those that do not fit each other, which weights on the meta device cannot tell.
     """
     modules = dict(model.named_modules())
     for name, (channels_in, channels_out) in widths.items():
@@ -58,7 +58,7 @@ def resize(model: nn.Module, widths: Widths, arguments: ModelArguments) -> nn.Mo
             raise UsageError(f"layer '{name}' has as many channels in as out, not {channels_in} and {channels_out}")
     for name, pair in widths.items():
         _resize(modules[name], *pair)
-    if widths:
+    if widths and not any(each.is_meta for each in model.parameters()):
         _prove(model, arguments)
     return model
 
@@ -107,7 +107,8 @@ def _cut(module: nn.Module, name: str, *lengths: int) -> None:
     value = getattr(module, name)
     if value is None:
         return
-    kept = value.detach()[tuple(slice(length) for length in lengths)].clone()
+    first = value.detach()[tuple(slice(length) for length in lengths)]
+    kept = first.new_empty(first.shape).copy_(first)  # clone() on the meta device would import PyTorch's compiler
     setattr(module, name, nn.Parameter(kept) if isinstance(value, nn.Parameter) else kept)
 
 

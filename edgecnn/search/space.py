@@ -119,11 +119,11 @@ class Candidate:
             return int(values[name])
 
         stages = (
-            Stage("c", whole("stem_channels"), whole("stem_kernel"), stride=whole("stem_stride")),
+            Stage("c", whole("stem_channels"), kernel=whole("stem_kernel"), stride=whole("stem_stride")),
             Stage(str(values["early_kind"]), whole("early_channels"), stride=2, depth=whole("early_depth")),
             *(
-                Stage("b", whole(f"{name}_channels"), whole(f"{name}_kernel"), whole(f"{name}_expansion"), stride,
-                      whole(f"{name}_depth"))
+                Stage("b", whole(f"{name}_channels"), kernel=whole(f"{name}_kernel"),
+                      expansion=whole(f"{name}_expansion"), stride=stride, depth=whole(f"{name}_depth"))
                 for name, stride in (("middle", 1), ("late", 2))
             ),
         )  # fmt: skip
