@@ -108,6 +108,7 @@ def command(
     """Train a model and write its weights, a checkpoint for --resume and a curve.
 
     With --weights training goes on from those, also for other classes than they know: the last layer then starts anew.
+    Weights of a design go on as a deeper one: its other blocks begin by adding nothing to their input.
 
     On several GPUs: torchrun --nproc-per-node N -m edgecnn train ...
     """
@@ -151,6 +152,8 @@ def command(
         click.secho(dataset.note, err=True, bold=True)
     if start is not None and not start.keeps_all(dataset) and first_process():
         click.echo(f"the last layer, {start.last}, starts anew: these weights know other classes", err=True)
+    if start is not None and start.blocks_kept is not None and first_process():
+        click.echo(f"the blocks of {start.header.model} go on; others begin by adding nothing to their input", err=True)
     folder = out or Path("runs") / f"{models.short_name(model)}-{Path(dataset.name).name}"
     check_apart(folder, [*([] if weights is None else [weights]), *teachers])
     recorded = recorded_command(context, dataset.name)
@@ -214,6 +217,7 @@ def start_from(model: str, weights: Path) -> Start:
     from edgecnn import checkpoint
     from edgecnn.data import registry
     from edgecnn.export.source import find_weights
+    from edgecnn.models.deepen import design_of
     from edgecnn.prune.target import Target
     from edgecnn.train.start import Start
 
@@ -221,7 +225,10 @@ def start_from(model: str, weights: Path) -> Start:
     if dataset in registry.names():
         return Start(*find_weights(model, dataset, str(Target.parse(target)) if colon else ""))
     checkpoint.check_known("weights", weights, {header.dataset for _, header in checkpoint.all_shipped(model)})
-    return Start(*checkpoint.load_model(weights, model))
+    header, tensors = checkpoint.load(weights)
+    if header.model != model and design_of(header.model) and design_of(model):
+        return Start(*checkpoint.model_of(weights, header, tensors), model)
+    return Start(*checkpoint.model_of(weights, header, tensors, model))
 
 
 def recorded_command(context: click.Context, dataset: str) -> str:

@@ -42,6 +42,10 @@ class Residual(nn.Module):
         y = self.relu1(self.bn1(self.conv1(x)))
         return self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
 
+    def silence(self) -> None:
+        """Have it add zero to its input, until it is trained."""
+        nn.init.zeros_(self.bn2.weight)
+
 
 def add_stage(net: nn.Sequential, index: int, convolution: nn.Module, channels: int, pool: bool) -> None:
     """Append convolution, BatchNorm, ReLU and, with ``pool``, a 2x2 average pool, numbered ``index``."""

@@ -21,7 +21,7 @@ Dilation is of all of a stage's convolutions but its first, which has that of th
 from __future__ import annotations
 
 import re
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 from torch import Tensor, nn
 
@@ -77,6 +77,40 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Block:
+    """One block of a ``stage`` of depth 1: it takes ``in_channels``, and its first convolution has ``dilation``."""
+
+    stage: Stage
+    in_channels: int
+    dilation: int
+
+    @property
+    def stride(self) -> int:
+        """By how much it makes images smaller."""
+        return self.stage.stride
+
+    @property
+    def adds(self) -> bool:
+        """True where what it computes is added to its input as it is."""
+        return self.stage.kind in "rb" and self.stride == 1 and self.in_channels == self.stage.channels
+
+    def build(self) -> nn.Module:
+        """The module, with fresh weights."""
+        stage = self.stage
+        if stage.kind == "r":
+            return Residual(self.in_channels, stage.channels, stage.stride, (self.dilation, stage.dilation))
+        if stage.kind == "b":
+            return Inverted(
+                self.in_channels, stage.channels, stage.kernel, stage.expansion, stage.stride, self.dilation
+            )
+        padding = self.dilation * (stage.kernel // 2)
+        dense = nn.Conv2d(
+            self.in_channels, stage.channels, stage.kernel, stage.stride, padding, self.dilation, bias=False
+        )
+        return nn.Sequential(dense, nn.BatchNorm2d(stage.channels), nn.ReLU())
+
+
+@dataclass(frozen=True)
 class Design:
     """The stages of a network, first to last; ``str`` gives its name, ``parse`` takes it."""
 
@@ -120,18 +154,27 @@ class Design:
     def build(self, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
         """The network with fresh weights, for images of any size: strides round up, and the last pool takes all."""
         net = nn.Sequential()
-        channels, (height, width), before = in_channels, image_size, 1
-        for number, stage in enumerate(self.stages, start=1):
-            for index in range(stage.depth):
-                stride = stage.stride if index == 0 else 1
-                name = f"{stage.kind}{number}" + (f"_{index + 1}" if stage.depth > 1 else "")
-                net.add_module(name, _block(stage, channels, stride, before))
-                before = stage.dilation
-                channels, height, width = stage.channels, -(-height // stride), -(-width // stride)
+        height, width = image_size
+        blocks = self.blocks(in_channels)
+        for name, block in blocks.items():
+            net.add_module(name, block.build())
+            height, width = -(-height // block.stride), -(-width // block.stride)
         net.add_module("pool", nn.AvgPool2d((height, width)))
         net.add_module("flatten", nn.Flatten())
-        net.add_module("fc", nn.Linear(channels, num_classes))
+        net.add_module("fc", nn.Linear(self.stages[-1].channels, num_classes))
         return net
+
+    def blocks(self, in_channels: int) -> dict[str, Block]:
+        """The blocks by the names of their modules, first to last."""
+        found: dict[str, Block] = {}
+        channels, before = in_channels, 1
+        for number, stage in enumerate(self.stages, start=1):
+            for index in range(stage.depth):
+                name = f"{stage.kind}{number}" + (f"_{index + 1}" if stage.depth > 1 else "")
+                stride = stage.stride if index == 0 else 1
+                found[name] = Block(replace(stage, stride=stride, depth=1), channels, before)
+                channels, before = stage.channels, stage.dilation
+        return found
 
 
 class Inverted(nn.Module):
@@ -159,13 +202,6 @@ class Inverted(nn.Module):
         y = self.bn3(self.project(y))
         return x + y if self.same else y
 
-
-def _block(stage: Stage, in_channels: int, stride: int, dilation: int) -> nn.Module:
-    """A block whose first convolution has ``dilation``."""
-    if stage.kind == "r":
-        return Residual(in_channels, stage.channels, stride, (dilation, stage.dilation))
-    if stage.kind == "b":
-        return Inverted(in_channels, stage.channels, stage.kernel, stage.expansion, stride, dilation)
-    padding = dilation * (stage.kernel // 2)
-    dense = nn.Conv2d(in_channels, stage.channels, stage.kernel, stride, padding, dilation, bias=False)
-    return nn.Sequential(dense, nn.BatchNorm2d(stage.channels), nn.ReLU())
+    def silence(self) -> None:
+        """Have it add zero to its input, until it is trained."""
+        nn.init.zeros_(self.bn3.weight)

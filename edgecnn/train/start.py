@@ -2,7 +2,7 @@
 
 Of one that knows the same classes all is kept. Otherwise the last layer, which gives a logit for each class, starts
 anew, and what the others see in images serves the new classes (J. Yosinski et al., "How transferable are features in
-deep neural networks?", 2014).
+deep neural networks?", 2014). A design may go on as a deeper one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,21 @@ from edgecnn.data.dataset import DataSet
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.models.cost import layer_costs, weighted
+from edgecnn.models.deepen import blocks_kept, deepened, design_of
 from edgecnn.models.widths import Widths, resize
 from edgecnn.train.recipe import TrainRecipe
 
 
 @dataclass(frozen=True)
 class Start:
-    """A ``network`` as a weights file holds it, and the file's ``header``."""
+    """A ``network`` as a weights file holds it, and the file's ``header``.
+
+    ``deeper`` is the name of the model that it goes on as, where that has more blocks.
+    """
 
     network: nn.Module
     header: Header
+    deeper: str | None = None
 
     def keeps_all(self, data: DataSet) -> bool:
         """True where the network knows the classes of ``data``, in their order."""
@@ -38,6 +43,18 @@ class Start:
         """The name of the layer that gives a logit for each class: the one that is used last."""
         used = layer_costs(self.network, self.header.arguments)[-1].module
         return next(name for name, layer in weighted(self.network).items() if layer is used)
+
+    @property
+    def blocks_kept(self) -> dict[str, str] | None:
+        """How its blocks are called in the deeper network; None where it goes on as it is. Raises UsageError."""
+        if self.deeper is None:
+            return None
+        design, deeper = design_of(self.header.model), design_of(self.deeper)
+        if design is None or deeper is None:
+            raise UsageError(f"'{self.header.model}' cannot go on as '{self.deeper}': both have to be designs")
+        if self.header.widths:
+            raise UsageError(f"weights of a pruned '{self.header.model}' cannot go on as '{self.deeper}'")
+        return blocks_kept(design, deeper, self.header.arguments.in_channels)
 
     def widths(self, data: DataSet) -> Widths:
         """The channels of the layers that were pruned, for the classes of ``data``."""
@@ -50,11 +67,15 @@ class Start:
         return found
 
     def build(self, data: DataSet) -> nn.Module:
-        """The network for ``data``, with the weights it has. Raises BadFileError where they do not fit such images."""
+        """The network for ``data``, with the weights it has.
+
+        Raises BadFileError where they do not fit such images, and UsageError where ``deeper`` is not that.
+        """
         header, arguments = self.header, ModelArguments.for_images(data.image, len(data.classes))
-        network = models.create(header.model, arguments, header.normalization)
+        kept = self.blocks_kept
+        network = models.create(self.deeper or header.model, arguments, header.normalization)
         resize(network, self.widths(data), arguments)
-        tensors = self.network.state_dict()
+        tensors = self.network.state_dict() if kept is None else deepened(self.network, network, kept)
         if not self.keeps_all(data):
             fresh, last = network.state_dict(), self.last
             tensors |= {name: fresh[name] for name in fresh if name.rpartition(".")[0] == last}

@@ -335,6 +335,21 @@ def test_a_model_whose_weights_ship_teaches_by_its_name(tmp_path: Path, capfd: p
     assert "unknown teacher 'teacher' (valid: FILE.safetensors, " in line
 
 
+def test_a_design_goes_on_as_a_deeper_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    weights = tmp_path / "first" / WEIGHTS
+    words = [*WORDS[:2], "design:c4s2-r8s2", *WORDS[3:]]
+    assert main([*words, "--out", str(tmp_path / "first")]) == 0
+    words[2] = "design:c4s2-r8s2n2"
+    capfd.readouterr()
+    assert main([*words, "--weights", str(weights), "--out", str(tmp_path / "second")]) == 0
+    assert "the blocks of design:c4s2-r8s2 go on; others begin by adding nothing to their input\n" in (
+        capfd.readouterr().err
+    )
+    assert checkpoint.load(tmp_path / "second" / WEIGHTS)[0].start == checkpoint.load(weights)[0].origin
+    line = refused(capfd, "--model", "design:c4s2-r6s2", "--weights", str(weights), "--out", str(tmp_path / "third"))
+    assert "'design:c4s2-r6s2' is not 'design:c4s2-r8s2' with more blocks, each of which is added to its input" in line
+
+
 def test_training_goes_on_from_weights_that_ship_or_from_a_file(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

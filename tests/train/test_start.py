@@ -92,6 +92,34 @@ def test_what_does_not_fit_the_images_is_refused(tmp_path: Path) -> None:
         train("lenet", coloured, STILL, tmp_path / "run", start=start())
 
 
+def test_a_design_goes_on_as_a_deeper_one(tmp_path: Path) -> None:
+    data, design, deeper = small.dataset(), "design:c4-r8s2", "design:c4-r4-r8s2n2"
+    train(design, data, QUICK, tmp_path / "first")
+    begun = Start(*checkpoint.load_model(tmp_path / "first" / WEIGHTS), deeper)
+    images = torch.randn(5, 1, 16, 16)
+    assert torch.allclose(begun.build(data).eval()(images), begun.network(images), atol=1e-6)
+    train(deeper, data, STILL, tmp_path / "second", start=begun)
+    header, tensors = checkpoint.load(tmp_path / "second" / WEIGHTS)
+    assert torch.allclose(tensors["r3_1.conv1.weight"], begun.network.state_dict()["r2.conv1.weight"], atol=1e-6)
+    assert tensors["r3_2.bn2.weight"].abs().max() < 1e-6  # of a block that is new
+    assert (header.model, header.start, header.widths) == (deeper, begun.header.origin, {})
+    assert header.recipe["weights"] == checkpoint.digest(begun.network)
+    renamed = train(deeper, RENAMED, STILL, tmp_path / "third", start=begun)
+    assert renamed.classes == RENAMED.classes
+
+
+def test_what_cannot_go_on_as_a_deeper_network_is_refused(tmp_path: Path) -> None:
+    data = small.dataset()
+    with pytest.raises(UsageError, match="'lenet' cannot go on as 'design:c4-r8s2': both have to be designs"):
+        train("design:c4-r8s2", data, STILL, tmp_path, start=replace(start(), deeper="design:c4-r8s2"))
+    arguments = ModelArguments.for_images(data.image, len(data.classes))
+    widths = {"r2.conv1": (4, 6), "r2.bn1": (6, 6), "r2.conv2": (6, 8)}
+    network = resize(models.create("design:c4-r8s2", arguments), widths, arguments)
+    header = Header("design:c4-r8s2", arguments, data.name, data.classes, {}, widths=widths)
+    with pytest.raises(UsageError, match="weights of a pruned 'design:c4-r8s2' cannot go on as 'design:c4-r4-r8s2'"):
+        train("design:c4-r4-r8s2", data, STILL, tmp_path, start=Start(network, header, "design:c4-r4-r8s2"))
+
+
 def test_images_that_were_trained_on_before_other_images_are_not_held_out_either(tmp_path: Path) -> None:
     train("lenet", RENAMED, STILL, tmp_path / "on others", start=start())
     begun = Start(*checkpoint.load_model(tmp_path / "on others" / WEIGHTS))
