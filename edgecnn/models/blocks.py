@@ -74,10 +74,10 @@ def flat_features(net: nn.Module, channels: int, image_size: tuple[int, int]) ->
 def _left(size: int, layer: nn.Conv2d | nn.AvgPool2d, axis: int) -> int:
     """What a layer leaves of a height (axis 0) or a width (axis 1), in pixels."""
     kernel, stride, padding, dilation = (
-        setting if isinstance(setting, int) else setting[axis]
+        setting if isinstance(setting, int) else int(setting[axis])
         for setting in (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1))
     )
-    return int(size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def add_head(net: nn.Sequential, features: int, num_classes: int) -> None:

@@ -48,6 +48,6 @@ def deepened(network: nn.Module, deeper: nn.Module, kept: dict[str, str]) -> dic
             block.silence()
     tensors = deeper.state_dict()
     for name, tensor in network.state_dict().items():
-        block, _, rest = name.partition(".")
-        tensors[f"{kept.get(block, block)}.{rest}"] = tensor
+        first, _, rest = name.partition(".")
+        tensors[f"{kept.get(first, first)}.{rest}"] = tensor
     return tensors
