@@ -98,8 +98,13 @@ class Source:
     def recorded_accuracy(self) -> float | None:
         """Test accuracy in the header of the weights, if it is for all test images of this data set, seen once."""
         metrics = self.header.metrics
-        same = self.header.dataset == self.dataset.name and metrics.get("test_images") == len(self.dataset.test)
+        same = self._own_images and metrics.get("test_images") == len(self.dataset.test)
         return metrics.get("test_accuracy") if same and not self.mirrored else None
+
+    @property
+    def _own_images(self) -> bool:
+        """Whether the weights were trained on this data set; a folder is the same with and without a '/' behind it."""
+        return Path(self.header.dataset) == Path(self.dataset.name)
 
     @property
     def calibration(self) -> Calibration:
@@ -125,7 +130,7 @@ class Source:
     def trained_on(self) -> bool:
         """Whether the images of ``spare`` were trained on, as far as the header of the weights tells."""
         held_out = self.header.recipe.get("validation", 0) > 0 and self.trained is None
-        return self.header.dataset == self.dataset.name and not held_out
+        return self._own_images and not held_out
 
     def spare(self) -> tuple[Split, Split]:
         """Training images that calibrate nothing, up to 5,000 to choose on, and as many others to prove the choice on.
@@ -135,7 +140,7 @@ class Source:
         """
         train = self.dataset.train
         rest = np.setdiff1d(np.arange(len(train)), self._calibration_split.indices)
-        if self.header.dataset == self.dataset.name and not self.trained_on:
+        if self._own_images and not self.trained_on:
             rest = np.intersect1d(rest, hold_out(train, self.header.recipe["validation"])[1].indices)
         half = min(len(rest) // 2, SPARE_IMAGES)
         if half < FEWEST_SPARE:

@@ -63,6 +63,16 @@ def test_recorded_accuracy_counts_only_on_the_images_it_was_measured_on():
     assert changed(metrics={}).recorded_accuracy is None
 
 
+@pytest.mark.parametrize("written", ["my/animals/", "./my/animals"])
+def test_a_folder_is_the_one_that_was_trained_on_however_it_is_written(written):
+    trained = changed(dataset="my/animals")
+    here = dataclasses.replace(trained, dataset=dataclasses.replace(trained.dataset, name=written))
+    assert here.trained_on
+    assert here.recorded_accuracy == trained.header.metrics["test_accuracy"]
+    elsewhere = dataclasses.replace(trained, dataset=dataclasses.replace(trained.dataset, name="other/animals"))
+    assert (elsewhere.trained_on, elsewhere.recorded_accuracy) == (False, None)
+
+
 def test_a_data_set_without_shipped_weights_is_told_how_to_get_them():
     with pytest.raises(BadFileError, match="no weights of 'lenet' for data set 'my/animals'.*edgecnn train"):
         find_weights("lenet", "my/animals")
