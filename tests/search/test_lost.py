@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from edgecnn.errors import UsageError
 from edgecnn.search.asked import Asked
 from edgecnn.search.lost import MOST_TRIES, SILENCE, WORKER, Watch, give_back, is_dead, own_name
-from edgecnn.search.study import check_storage, open_study
+from edgecnn.search.study import check_storage, is_begun, open_study
 from edgecnn.search.tryout import Outcome
 from edgecnn.search.worker import work
 
@@ -114,6 +114,14 @@ def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
     study = open_study(str(path), ASKED)
     study.ask()
     assert [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_journal_may_be_called_what_a_database_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not is_begun("sqlite.log")
+    open_study("sqlite.log", ASKED).ask()
+    assert is_begun("sqlite.log")
+    assert len(open_study("sqlite.log", ASKED, resume=True).get_trials()) == 1
 
 
 def test_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
