@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from edgecnn.errors import UsageError
 from edgecnn.search.asked import Asked
-from edgecnn.search.lost import MOST_TRIES, SILENCE, WORKER, Watch, give_back, is_dead, own_name
+from edgecnn.search.lost import BEATS, MOST_TRIES, SILENCE, WORKER, Watch, give_back, is_dead, own_name
 from edgecnn.search.study import check_storage, is_begun, open_study
 from edgecnn.search.tryout import Outcome
 from edgecnn.search.worker import work
@@ -33,9 +33,14 @@ def test_a_process_is_known_to_be_dead_by_its_name() -> None:
 def test_a_worker_elsewhere_is_lost_when_it_is_silent(tmp_path: Path) -> None:
     study, now = open_study(str(tmp_path / "j.log"), ASKED), 0.0
     watch = Watch(lambda: now)
-    study.ask().set_user_attr(WORKER, "elsewhere:1:1:1")
+    trial = study.ask()
+    trial.set_user_attr(WORKER, "elsewhere:1:1:1")
     assert not watch.lost(study.get_trials())
-    now = SILENCE + 1
+    for beats in (1, 2):
+        now += SILENCE - 1
+        trial.set_user_attr(BEATS, beats)
+        assert not watch.lost(study.get_trials()), "it was heard of meanwhile"
+    now += SILENCE + 1
     assert [trial.number for trial in watch.lost(study.get_trials())] == [0]
 
 
