@@ -23,11 +23,12 @@ def load_foreign(path: Path, model: nn.Module) -> nn.Module:
     """Put the tensors of a file that edgecnn did not write into ``model``; gives it in evaluation mode.
 
     It is a safetensors file, or a PyTorch file (.pth, .pt) with a state dict, alone or under one of the usual keys;
-    'module.' before every name, which parallel training leaves, is ignored. Raises BadFileError if it cannot be read,
-    holds more than tensors, or does not fit.
+    'module.' before every name, which parallel training leaves, is ignored unless the model has such names itself.
+    Raises BadFileError if it cannot be read, holds more than tensors, or does not fit.
     """
     tensors = _state_dict(path) if path.suffix in STATE_DICT_SUFFIXES else read(path, "check or copy it again")[1]
-    if tensors and all(name.startswith("module.") for name in tensors):
+    own = tensors.keys() & model.state_dict().keys()
+    if tensors and not own and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     fit(model, tensors, path)
     return model.eval()

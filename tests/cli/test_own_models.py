@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -288,6 +289,14 @@ def test_a_state_dict_is_read_as_tensors(tmp_path, wrap):
     model = checkpoint.load_foreign(tmp_path / "w.pth", nets.with_statistics(own_nets.Gated()))
     x = nets.inputs(2, 3, 32, 32)
     nets.assert_close(model(x), _gated()(x))
+
+
+@pytest.mark.parametrize("parallel", ["", "module."])
+def test_a_part_of_the_model_may_itself_be_called_module(parallel, tmp_path):
+    network = nn.Sequential(OrderedDict(module=nn.Linear(2, 3)))
+    torch.save({f"{parallel}{name}": tensor for name, tensor in network.state_dict().items()}, tmp_path / "w.pth")
+    found = checkpoint.load_foreign(tmp_path / "w.pth", nn.Sequential(OrderedDict(module=nn.Linear(2, 3))))
+    assert torch.equal(found.get_parameter("module.weight"), network.get_parameter("module.weight"))
 
 
 def test_anothers_safetensors_need_no_header(tmp_path):
