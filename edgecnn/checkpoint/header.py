@@ -101,7 +101,7 @@ class Header:
     def from_json(cls, text: str, path: Path) -> Header:
         """The inverse of ``to_json``; raises BadFileError naming ``path`` for anything else."""
         try:
-            value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+            value = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
             written = value["format"]
             if written == _FORMAT:
                 value["arguments"] = ModelArguments.from_json(value["arguments"])
@@ -120,6 +120,13 @@ def _finite(number: str) -> float:
     found = float(number)
     if not math.isfinite(found):
         raise ValueError(f"{number} is no number that can be used")
+    return found
+
+
+def _whole(number: str) -> int:
+    """The same of a whole number; raises OverflowError for one that no fraction can be held against."""
+    found = int(number)
+    float(found)
     return found
 
 
