@@ -39,15 +39,21 @@ def test_a_fixed_batch_becomes_dynamic(quantized, tmp_path):
         assert np.array_equal(predict(runner, pictures[:4]), one_by_one[:4])
 
 
-def test_a_shape_that_two_reshapes_share_is_left_alone(tmp_path):
+def test_a_shape_whose_bytes_are_another_tensors_too_is_changed_for_its_reshape_alone(tmp_path):
     path = tiny_artifacts.tflite(tmp_path / "a.tflite", tiny_artifacts.weights(), batch=1)
     graph = TFLiteGraph(path.read_bytes())
     index = graph.subgraph.operators[0].inputs[1]
-    shared = graph.subgraph.tensors[index].buffer
-    kept = bytes(graph.model.buffers[shared].data)
+    twin = copy.copy(graph.subgraph.tensors[index])
+    twin.name = b"twin"
+    graph.subgraph.tensors.append(twin)
     graph.make_batch_dynamic()
-    assert bytes(graph.model.buffers[shared].data) == kept
-    assert graph.subgraph.tensors[index].buffer != shared
+    changed = TFLiteGraph(graph.to_bytes())
+    own, other = (
+        np.frombuffer(bytes(changed.model.buffers[changed.subgraph.tensors[place].buffer].data), np.int32).tolist()
+        for place in (index, -1)
+    )
+    assert own[0] == -1
+    assert other == [1, *own[1:]]
 
 
 def test_layers_and_operations(tmp_path):
