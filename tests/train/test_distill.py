@@ -105,6 +105,16 @@ def test_a_teacher_with_more_logits_than_named_classes_is_refused(tmp_path: Path
         load_teachers([tmp_path / "t.safetensors"], data)
 
 
+def test_a_teacher_whose_architecture_is_somebodys_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    data, arguments = small.dataset(), ModelArguments(3, 1, (16, 16))
+    (tmp_path / "trap.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n")
+    header = Header(f"{tmp_path / 'trap.py'}:make", arguments, data.name, data.classes, {})
+    checkpoint.save(tmp_path / "t.safetensors", header, models.create("lenet", arguments).state_dict())
+    with pytest.raises(UsageError, match="which is code of yours: it cannot teach"):
+        load_teachers([tmp_path / "t.safetensors"], data)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_share_is_from_nothing_to_all(share: float) -> None:
     with pytest.raises(UsageError, match="distillation is .*, but must be a share of the loss: 0 to 1"):
