@@ -84,10 +84,12 @@ def test_the_teacher_is_asked_once_for_each_view_and_not_by_the_next_pupil(tmp_p
 
 @pytest.mark.parametrize(
     "change",
-    [{"augmentation": Augmentation(shift=2)}, {"seed": 1}, {"validation": 0.2}],
+    [{"augmentation": Augmentation(shift=2)}, {"seed": 1}, {"validation": 0.2}, {"precision": "bfloat16"}],
     ids=lambda change: next(iter(change)),
 )
-def test_answers_to_other_images_are_asked_for(change: dict[str, object], tmp_path: Path) -> None:
+def test_answers_to_other_images_or_in_another_precision_are_asked_for(
+    change: dict[str, object], tmp_path: Path
+) -> None:
     weights(tmp_path / "first", replace(RECIPE, epochs=1), Counting())
     teacher = Counting()
     weights(tmp_path / "second", replace(RECIPE, epochs=1, **change), teacher)  # type: ignore[arg-type]
