@@ -126,9 +126,15 @@ def test_the_numbers_drawn_stay_those_that_recorded_commands_drew() -> None:
     assert (result.flatten(1).long() * weights).sum(1).tolist() == [18868, 19781, 24924, 36848, 39701, 42584]
 
 
-@pytest.mark.parametrize("settings", [{"shift": -1}, {"cutout": -2}])
-def test_pixels_cannot_be_negative(settings: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="cannot be negative"):
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"shift": -1}, "cannot be negative"), ({"cutout": -2}, "cannot be negative"),
+        ({"shift": 257}, "shift is 257, but moves images by up to 256 pixels"),
+    ],
+)  # fmt: skip
+def test_pixels_that_are_none_or_would_fill_the_memory_are_refused(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
         Augmentation(**settings)
 
 
