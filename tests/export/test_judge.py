@@ -16,7 +16,7 @@ from edgecnn.errors import BadFileError, CheckFailedError, MissingExtraError, Ou
 from edgecnn.export import judge as judging
 from edgecnn.export.drafts import Order, make
 from edgecnn.export.judge import comparison
-from edgecnn.quantize.recipe import FLOAT32, STATIC_W8A8
+from edgecnn.quantize.recipe import FLOAT32, STATIC_W4A8, STATIC_W8A8
 from tests import nets
 from tests.export import breaking
 
@@ -136,6 +136,21 @@ def test_a_file_that_lost_accuracy_is_refused(tmp_path, monkeypatch):
     (result,) = nets.judged([FLOAT], better, tmp_path)
     assert result.failure is None
     assert result.artifact.gate["recorded_accuracy"] is None
+
+
+def test_weights_of_4_bits_may_lose_five_points(tmp_path, monkeypatch):
+    """Of a float file in their place: what it loses is up to the accuracy that is said to be recorded."""
+    source = nets.source("lenet")
+    draft = make(SCRIPT, source)
+    monkeypatch.setattr(judging, "make", lambda order, asked: draft)
+    order = Order("torchscript", STATIC_W4A8)
+    accuracy = source.header.metrics["test_accuracy"]
+    for lost in (0.045, 0.055):
+        metrics = source.header.metrics | {"test_accuracy": accuracy + lost}
+        better = dataclasses.replace(source, header=dataclasses.replace(source.header, metrics=metrics))
+        (result,) = nets.judged([order], better, tmp_path)
+        assert (result.failure is None) == (lost < 0.05)
+    assert "is more than 5 points below the recorded" in result.failure
 
 
 def test_where_no_accuracy_was_recorded_that_of_the_model_counts(tmp_path, monkeypatch):
