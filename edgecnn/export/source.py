@@ -21,6 +21,7 @@ from edgecnn.quantize.qat import Trained
 from edgecnn.quantize.synthetic import synthesize
 from edgecnn.runtime.manifest import SYNTHETIC, Calibration, Qat
 from edgecnn.train.recipe import as_before
+from edgecnn.train.start import unseen
 
 CALIBRATION_BATCH = 128
 CALIBRATION_SEED = 0
@@ -98,13 +99,9 @@ class Source:
     def recorded_accuracy(self) -> float | None:
         """Test accuracy in the header of the weights, if it is for all test images of this data set, seen once."""
         metrics = self.header.metrics
-        same = self._own_images and metrics.get("test_images") == len(self.dataset.test)
-        return metrics.get("test_accuracy") if same and not self.mirrored else None
-
-    @property
-    def _own_images(self) -> bool:
-        """Whether the weights were trained on this data set; a folder is the same with and without a '/' behind it."""
-        return Path(self.header.dataset) == Path(self.dataset.name)
+        same = Path(self.header.dataset) == Path(self.dataset.name)  # a folder may be written with a '/' behind it
+        whole = metrics.get("test_images") == len(self.dataset.test)
+        return metrics.get("test_accuracy") if same and whole and not self.mirrored else None
 
     @property
     def calibration(self) -> Calibration:
@@ -128,9 +125,14 @@ class Source:
 
     @property
     def trained_on(self) -> bool:
-        """Whether the images of ``spare`` were trained on, as far as the header of the weights tells."""
-        held_out = self.header.recipe.get("validation", 0) > 0 and self.trained is None
-        return self._own_images and not held_out
+        """Whether the images of ``spare`` were trained on, as far as the headers of the weights tell."""
+        return self._unseen <= 0
+
+    @property
+    def _unseen(self) -> float:
+        """The share of the training images that no training of the weights saw."""
+        headers = [self.header, *([] if self.trained is None else [self.trained.header])]
+        return min(unseen(header, self.dataset.name) for header in headers)
 
     def spare(self) -> tuple[Split, Split]:
         """Training images that calibrate nothing, up to 5,000 to choose on, and as many others to prove the choice on.
@@ -140,8 +142,8 @@ class Source:
         """
         train = self.dataset.train
         rest = np.setdiff1d(np.arange(len(train)), self._calibration_split.indices)
-        if self._own_images and not self.trained_on:
-            rest = np.intersect1d(rest, hold_out(train, self.header.recipe["validation"])[1].indices)
+        if 0 < self._unseen < 1:
+            rest = np.intersect1d(rest, hold_out(train, self._unseen)[1].indices)
         half = min(len(rest) // 2, SPARE_IMAGES)
         if half < FEWEST_SPARE:
             raise UsageError(

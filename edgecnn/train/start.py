@@ -83,14 +83,22 @@ class Start:
         return network
 
 
+def unseen(header: Header, dataset: str) -> float:
+    """The share of a data set's training images that weights with this ``header`` never saw, as far as it tells.
+
+    What they began with counts, whatever they were trained on since; 1 where it was always other images. A folder is
+    the same with and without a '/' behind it.
+    """
+    seen = [stage for stage in header.stages() if Path(stage.get("dataset", "")) == Path(dataset)]
+    return float(min((stage.get("recipe", {}).get("validation", 0.0) for stage in seen), default=1.0))
+
+
 def check_unseen(header: Header, data: DataSet, recipe: TrainRecipe) -> None:
     """Raise UsageError if ``recipe`` would hold out images that the weights of ``header`` were trained on.
 
-    So would it if those were that they began with, whatever they were trained on since. A smaller share that is held
-    out is a part of the larger.
+    A smaller share that is held out is a part of the larger.
     """
-    seen = [stage for stage in header.stages() if Path(stage.get("dataset", "")) == Path(data.name)]
-    before = min((stage.get("recipe", {}).get("validation", 0.0) for stage in seen), default=1.0)
+    before = unseen(header, data.name)
     if recipe.validation > before:
         raise UsageError(
             f"--validation {recipe.validation} holds out images that these weights were trained on, which held out "

@@ -13,6 +13,7 @@ from edgecnn.data.dataset import Memory, Subset
 from edgecnn.errors import UsageError
 from edgecnn.export.mixed import Made, Search
 from edgecnn.measure.stats import Interval
+from edgecnn.quantize.qat import Trained
 from edgecnn.quantize.sensitivity import Effect, Harm, Yardstick
 from tests import nets
 
@@ -120,6 +121,19 @@ def test_of_weights_trained_with_a_validation_split_they_are_of_that():
         assert len(split) >= 100
         assert indices(split) <= indices(unseen)
         assert not indices(split) & indices(seen)
+
+
+def test_images_are_trained_on_that_an_earlier_training_or_the_one_under_quantization_saw():
+    source = nets.source("lenet")
+    elsewhere = replace(source.header, dataset="elsewhere")
+    assert not replace(source, header=elsewhere).trained_on
+    begun = replace(elsewhere, start={"dataset": "digits", "recipe": {}})
+    assert replace(source, header=begun).trained_on
+    held = replace(elsewhere, start={"dataset": "digits", "recipe": {"validation": 0.8}})
+    assert not replace(source, header=held).trained_on
+    trained = Trained(replace(source.header, recipe={}), {}, Path("w.safetensors"))
+    for header in (elsewhere, held):
+        assert replace(source, header=header, trained=trained).trained_on
 
 
 def test_too_few_images_are_refused():
