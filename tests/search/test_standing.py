@@ -39,6 +39,9 @@ def test_time_left_is_told_once_a_trial_was_trained_to_the_end() -> None:
     assert found(study).seconds_left is None
     ended(study, 97.0, [0.5, 1e6])
     assert found(study).seconds_left == (97 + 3) / 4 * 4
+    for _ in range(2):
+        study.ask()
+    assert found(study).seconds_left == (97 + 3) / 4 * 4 / 2, "two run at a time"
 
 
 def test_one_whose_worker_died_between_the_words_of_its_end_is_lost_and_not_ended() -> None:
