@@ -96,6 +96,7 @@ class Newest(Frames):
         decode = 1000 * (time.perf_counter() - start)
         self._damaged = self._damaged + 1 if picture is None else 0
         if self._damaged == DAMAGED:
+            self._damaged = 0  # the camera that is opened anew may give as many again
             raise CameraError(f"{self._camera.name} gives only damaged frames")
         if picture is None:
             return

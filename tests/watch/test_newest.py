@@ -137,6 +137,18 @@ def test_a_camera_that_gives_only_damaged_frames_is_opened_anew() -> None:
         assert said[0] == "the fake camera gives only damaged frames; trying again until it is back"
 
 
+def test_a_camera_that_was_opened_anew_in_vain_is_opened_again() -> None:
+    camera = FakeCamera(damaged=range(1, 2 * newest.DAMAGED + 1))
+    said: list[str] = []
+    with newest_of(camera, said.append) as frames:
+        assert frames.next(0) is None
+        camera.feed(2 * newest.DAMAGED + 1)
+        frame = frames.next(LONG)
+        assert frame is not None and frame.number == 2 * newest.DAMAGED + 1
+        assert camera.opened == 3
+        assert said.count("the fake camera gives only damaged frames; trying again until it is back") == 2
+
+
 def test_an_error_nobody_thought_of_is_not_lost_in_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ZeroDivisionError
