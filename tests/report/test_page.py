@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 
-import pytest
-
 from edgecnn.measure.measurement import Energy, Settings
 from edgecnn.measure.trust import UNSTABLE, Verdict
 from edgecnn.report.page import page
@@ -199,12 +197,14 @@ def test_a_page_of_ten_files_is_small() -> None:
     assert len(page(sections_of(session(five())), TITLE)) < 200_000
 
 
-@pytest.mark.parametrize("name", ["table", "svg", "section"])
-def test_regions_are_named_for_those_who_do_not_see_them(name: str) -> None:
+def test_regions_are_named_for_those_who_do_not_see_them() -> None:
     found = read(*everything())
-    for each in found.all("table"):
+    tables, regions, charts = found.all("table"), found.all("div", class_="scroll"), found.all("svg")
+    assert tables and len(regions) == len(tables) and charts
+    for each in tables:
         assert each.attributes.get("aria-label")
-    for each in found.all("div", class_="scroll"):
-        assert each.attributes["tabindex"] == "0" and each.attributes["aria-label"]
-    for each in found.all("svg"):
+    for each in regions:
+        assert each.attributes["role"] == "region" and each.attributes["aria-label"]
+        assert each.attributes["tabindex"] == "0", "it scrolls without a mouse"
+    for each in charts:
         assert each.attributes["role"] == "img" and [child.tag for child in each.children[:2]] == ["title", "desc"]
