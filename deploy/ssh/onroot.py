@@ -25,8 +25,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +166,11 @@ def _refuse_foreign(service: Service) -> None:
 def _copy_environment(source: Path, target: Path) -> None:
     if target.exists():  # whole, since it got its name last
         return
-    part = Path(tempfile.mkdtemp(prefix=".env-", dir=target.parent))
-    shutil.copytree(source / "venv", part / "venv", symlinks=True)
-    shutil.copyfile(source / "install.exit", part / "install.exit")
-    _open_to_all(part)
-    os.rename(part, target)
+    with _part(".env-", target.parent) as part:
+        shutil.copytree(source / "venv", part / "venv", symlinks=True)
+        shutil.copyfile(source / "install.exit", part / "install.exit")
+        _open_to_all(part)
+        os.rename(part, target)
 
 
 def _copy_version(service: Service, source: Path, version: str, request: Request) -> None:
@@ -178,17 +178,27 @@ def _copy_version(service: Service, source: Path, version: str, request: Request
     target.parent.mkdir(mode=0o755, exist_ok=True)
     if target.exists() and _digests(target / "bundle") == _digests(source / "bundle"):
         return
-    part = Path(tempfile.mkdtemp(prefix=".version-", dir=service.home))
-    shutil.copytree(source / "bundle", part / "bundle", symlinks=True)
-    environment = Path(request["env"]).name
-    (part / "env").write_text(environment)
-    (part / "edgecnn").write_text(LAUNCHER.format(home=service.home, env=environment))
-    (part / "edgecnn").chmod(0o755)
-    (part / "unit").write_text(request["text"])
-    _open_to_all(part)
-    if target.exists():  # damaged there
-        os.rename(target, tempfile.mkdtemp(prefix=".version-", dir=service.home) + "/damaged")
-    os.rename(part, target)
+    with _part(".version-", service.home) as part:
+        shutil.copytree(source / "bundle", part / "bundle", symlinks=True)
+        environment = Path(request["env"]).name
+        (part / "env").write_text(environment)
+        (part / "edgecnn").write_text(LAUNCHER.format(home=service.home, env=environment))
+        (part / "edgecnn").chmod(0o755)
+        (part / "unit").write_text(request["text"])
+        _open_to_all(part)
+        if target.exists():  # damaged there
+            os.rename(target, tempfile.mkdtemp(prefix=".version-", dir=service.home) + "/damaged")
+        os.rename(part, target)
+
+
+@contextmanager
+def _part(prefix: str, folder: Path) -> Iterator[Path]:
+    """A folder to copy into and to rename. After a failure it goes: on a full disk it would take the room for good."""
+    part = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # gone already where it was renamed
 
 
 def _digests(folder: Path) -> dict[str, str]:

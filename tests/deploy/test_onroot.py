@@ -182,6 +182,16 @@ def test_a_version_that_was_damaged_there_is_copied_again(root: Root) -> None:
     assert root.manager.kept() == ["current", ENV, "first", "versions"]
 
 
+def test_a_copy_that_fails_leaves_nothing(root: Root) -> None:
+    (root.environment / "install.exit").unlink()  # the last that is copied of an environment
+    assert "install.exit" in str(root.install("first"))
+    assert root.manager.kept() == []
+    (root.environment / "install.exit").write_text("0")
+    root.versions["first"].rename(root.staged / "elsewhere")
+    assert "bundle" in str(root.install("first"))
+    assert root.manager.kept() == [ENV, "versions"], "a whole environment is there for the next try"
+
+
 def test_a_python_that_a_service_cannot_see_is_refused(root: Root, tmp_path: Path) -> None:
     other = tmp_path / "env-other"
     (other / "venv/bin").mkdir(parents=True)
