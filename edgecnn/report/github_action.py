@@ -7,6 +7,7 @@ tooltip. A row that is INVALID has another name, so that its figures do not end 
 from __future__ import annotations
 
 import json
+from statistics import median_low
 from typing import Any
 
 from edgecnn.measure.figures import figures
@@ -33,9 +34,9 @@ def _entries(row: Measurement, session: Session) -> list[dict[str, Any]]:
         if known.memory_bytes is not None:
             entries.append(_entry(row, "memory", "bytes", known.memory_bytes, None, extra))
     if row.emulation is not None:
-        counts = sorted(row.emulation.instructions)
-        middle, half = counts[len(counts) // 2], (counts[-1] - counts[0]) / 2
-        entries.append(_entry(row, "instructions", "instructions/image", middle, half, extra))
+        counts = row.emulation.instructions
+        half = (max(counts) - min(counts)) / 2
+        entries.append(_entry(row, "instructions", "instructions/image", median_low(counts), half, extra))
     if row.accuracy is not None:
         wrong = row.accuracy.images - row.accuracy.correct
         low, high = wilson(wrong, row.accuracy.images)

@@ -63,9 +63,10 @@ def test_unstable_and_failed_are_first_in_the_tooltip() -> None:
     assert not [name for name in known if name.startswith("bad/") and not name.endswith(" size")]
 
 
-def test_an_emulated_machine_has_instructions_and_no_time() -> None:
+@pytest.mark.parametrize("instructions", [(1000, 990, 1006), (1000, 990, 1006, 1002)])
+def test_an_emulated_machine_has_instructions_and_no_time(instructions: tuple[int, ...]) -> None:
     shown = session()
-    counts = Emulation("cortex-a72", (1000, 990, 1006), 10, 0)
+    counts = Emulation("cortex-a72", instructions, 10, 0)
     row = dataclasses.replace(shown.measurements[0], runs=(), emulation=counts)
     known = entries(dataclasses.replace(shown, measurements=(row,)))
     counted = known[f"{NAME} instructions"]
