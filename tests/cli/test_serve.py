@@ -56,7 +56,7 @@ def test_no_bundle(none: Path, capfd) -> None:
     assert f"there is no {none} to read; give the folder of a bundle" in refused(capfd, none, "--port", 0)
 
 
-def test_a_key_that_did_not_sign(folder: Path, tmp_path: Path, capfd) -> None:
+def test_a_key_that_is_not_there(folder: Path, tmp_path: Path, capfd) -> None:
     assert f"{tmp_path / 'key.pub'}" in refused(capfd, folder, "--port", 0, "--require-signature", tmp_path / "key.pub")
 
 

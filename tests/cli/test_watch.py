@@ -154,7 +154,7 @@ def test_a_missing_opencv_is_one_line(folder: Path, tmp_path: Path, monkeypatch,
     assert "pip install 'edgecnn[camera]'" in capfd.readouterr().err
 
 
-def test_a_bundle_that_is_not_signed_is_refused_where_it_must_be(folder: Path, place: Path, capfd) -> None:
+def test_a_key_that_is_none_is_refused(folder: Path, place: Path, capfd) -> None:
     key = place.parent / "key.pem"
     key.write_text("no key")
     assert main(["watch", str(folder), "--folder", str(place), "--require-signature", str(key)]) == 2

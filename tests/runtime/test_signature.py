@@ -104,11 +104,13 @@ def test_without_the_extra_the_command_that_mends_it_is_named(signed: Path, keys
         require_signature(signed, keys / "ann.pub")
 
 
-@pytest.mark.parametrize("verb", ["classify", "bench", "compare", "profile", "debug"])
+@pytest.mark.parametrize("verb", ["classify", "bench", "compare", "profile", "debug", "watch", "serve"])
 def test_a_verb_refuses_before_it_reads_anything_else(signed: Path, keys: Path, verb: str, capfd) -> None:
     (signed / "manifest.json").write_text("{")
-    words = {"classify": [str(signed), "x.png"], "compare": [str(signed), str(signed)]}.get(verb, [str(signed)])
-    assert main([verb, *words, "--require-signature", str(keys / "ann.pub")]) == 2
+    words = {
+        "classify": ["x.png"], "compare": [str(signed)], "watch": ["--folder", str(keys)], "serve": ["--port", "0"]
+    }.get(verb, [])  # fmt: skip
+    assert main([verb, str(signed), *words, "--require-signature", str(keys / "ann.pub")]) == 2
     out, err = capfd.readouterr()
     assert out == ""
     assert err == (
