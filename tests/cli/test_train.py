@@ -404,9 +404,7 @@ def test_a_run_that_was_begun_before_headers_spoke_of_teachers_is_resumed_and_sa
 def test_what_cannot_teach_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cifar10 = checkpoint.shipped("lenet", "cifar10")
     line = refused(capfd, "--teacher", str(cifar10), "--out", str(tmp_path / "run"))
-    assert line.endswith(f"{cifar10} is a teacher for images of 32x32x3, but digits has 8x8x1") or (
-        f"{cifar10} is a teacher for the 10 classes of cifar10, not for the 10 of digits" in line
-    )
+    assert f"{cifar10} is a teacher for the 10 classes of cifar10, not for the 10 of digits" in line
     assert "cannot read weights" in refused(capfd, "--teacher", str(tmp_path / "none"), "--out", str(tmp_path / "run"))
     line = refused(capfd, "--distillation", "0.5")
     assert line.endswith("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
