@@ -67,7 +67,9 @@ def test_a_result_is_what_it_claims_to_be(path: Path) -> None:
 
 
 def test_a_machine_has_its_own_folder_and_paths_of_nobody() -> None:
-    for path in RESULTS.glob(f"*/{BENCH}"):
+    paths = list(RESULTS.glob(f"*/{BENCH}"))
+    assert paths
+    for path in paths:
         session = Session.load(path)
         assert path.parent.name == folder_name(session.machine)
         assert not any(Path(row.case.file).is_absolute() for row in session.measurements)
