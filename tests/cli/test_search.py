@@ -90,6 +90,7 @@ def test_the_front_of_a_search_is_a_document_and_a_page(
     assert document["asked"]["objectives"] == ["accuracy", "latency", "bytes"]
     assert document["trials"] == {"trained": 4, "stopped": 0, "dear": 0, "failed": 0, "running": 0, "lost": 0}
     front = document["front"]
+    assert front
     assert [each["accuracy"] for each in front] == sorted((each["accuracy"] for each in front), reverse=True)
     for one, other in itertools.permutations(front, 2):
         assert other["accuracy"] < one["accuracy"] or any(other[name] >= one[name] for name in ("bytes", "latency"))
