@@ -240,9 +240,9 @@ def test_a_list_of_very_many_numbers_is_not_taken(field: str) -> None:
 
 def test_nothing_is_followed_out_of_the_file() -> None:
     """Whatever offset, length or layout points past the end, it is refused; nothing but BadFileError is ever raised."""
-    for place in places(GOOD):
-        if place.what not in ("offset", "length", "layout", "root"):
-            continue
+    followed = [place for place in places(GOOD) if place.what in ("offset", "length", "layout", "root")]
+    assert {place.what for place in followed} == {"offset", "length", "layout", "root"}
+    for place in followed:
         bad = bytearray(GOOD)
         struct.pack_into("<" + place.form, bad, place.position, {"H": 0x7FFE, "i": -(1 << 20)}.get(place.form, 1 << 24))
         refused(bytes(bad))
