@@ -48,8 +48,9 @@ def drawn(text: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return png.pictures(sections_of(session([row()])))["plot.png"]
 
 
-@pytest.mark.parametrize("text", ["lenet", "static_w8a8", "10 %", "10 °C", "a…", "1 ›", "#"])
+@pytest.mark.parametrize("text", ["lenet", "static_w8a8", "10 %", "10 °", "a…", "1 ›", "#"])
 def test_every_letter_that_charts_use_is_drawn(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of each text."""
     assert drawn(text, monkeypatch) != drawn(text[:-1], monkeypatch)
 
 
