@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,8 +68,14 @@ def command(
 
 def _refuse_mixing(files: Sequence[Path], wanted: Sequence[Path]) -> None:
     """Raise UsageError if an output is also an input, or two outputs are one, which --force would not notice."""
+    inputs = {place for path in files for place in (_place(path), Path(os.path.realpath(path)))}
     for path in wanted:
-        if path.absolute() in [each.absolute() for each in files]:
+        if _place(path) in inputs:
             raise UsageError(f"{path} is to be read and to be written; choose another name for the report")
-    if len({path.absolute() for path in wanted}) < len(wanted):
+    if len(set(map(_place, wanted))) < len(wanted):
         raise UsageError(f"{wanted[0]} is to be written twice; give --html, --markdown and --png different names")
+
+
+def _place(path: Path) -> Path:
+    """Where a file is, however it is spelled; a link itself, since a new file takes its place."""
+    return Path(os.path.realpath(path.parent), path.name)

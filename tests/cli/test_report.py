@@ -68,7 +68,10 @@ def test_a_profile_is_told_from_a_bench_by_its_content(
         (["none.json", "--html", "a.html"], "cannot read none.json: No such file or directory"),
         (["RUN", "RUN", "--html", "a.html"], "run.json is given twice"),
         (["RUN", "--html", "RUN", "--force"], "run.json is to be read and to be written"),
+        (["RUN", "--html", "pictures/../run.json", "--force"], "run.json is to be read and to be written"),
+        (["link", "--html", "RUN", "--force"], "run.json is to be read and to be written"),
         (["RUN", "--html", "a", "--markdown", "a"], "a is to be written twice"),
+        (["RUN", "--html", "a", "--markdown", "pictures/../a"], "a is to be written twice"),
         (["RUN", "--html", "old"], "old already exists"),
         (["RUN", "--markdown", "old"], "old already exists"),
         (["RUN", "--png", "old"], "cannot write old"),
@@ -86,6 +89,7 @@ def test_what_cannot_be_used_is_one_line_and_writes_nothing(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old").write_text("old")
+    (tmp_path / "link").symlink_to(run)
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/accuracy-bytes.png").write_text("old")
     (tmp_path / "damaged").write_text('{"schema": 1')
