@@ -46,6 +46,8 @@ def first_fault(content: bytes, graph_module: fx.GraphModule, images: np.ndarray
     over = [name for name, error in errors.items() if not error <= TOLERANCE]
     if over:
         return f"first layer at fault: {over[0]} (relative error {errors[over[0]]:.2g})"
+    if not errors:
+        return "no layer has weights that could be at fault"
     worst = max(errors, key=errors.__getitem__)
     return f"no layer differs by more than {TOLERANCE:.0%}, the most is {worst} (relative error {errors[worst]:.2g})"
 

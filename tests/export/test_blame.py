@@ -117,6 +117,14 @@ def test_a_layer_that_the_model_cannot_have_is_said_to_be_that():
     assert fault == "a layer of the file (DEPTHWISE_CONV_2D) has weights of a size that no layer of the model has"
 
 
+def test_a_model_without_weights_has_no_layer_at_fault():
+    arguments = ModelArguments(12, 3, (8, 8))
+    graph = fold(nn.Sequential(nn.AvgPool2d(4), nn.Flatten()).eval(), arguments)
+    content = tflite.convert_float(graph, arguments)
+    found = blame.first_fault(content, graph, nets.images(2, (8, 8, 3)), InputSpec(8, 8, 3))
+    assert found == "no layer has weights that could be at fault"
+
+
 def test_the_reference_is_not_changed_by_looking():
     draft = draft_of("lenet", STATIC_W8A8)
     x = to_input(torch.from_numpy(nets.images(4)))

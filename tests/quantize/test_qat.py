@@ -286,6 +286,29 @@ def test_so_it_does_what_a_function_dropped(drop: Any, share: float) -> None:
     assert [part.p for part in graph.modules() if isinstance(part, nn.Dropout)] == [share]
 
 
+@pytest.mark.parametrize("layer", [True, False])
+def test_whole_channels_are_dropped_where_the_float_network_dropped_them(layer: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 4, 1)
+            self.drop = nn.Dropout2d(0.25)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv1(x)
+            return self.conv2(self.drop(y) if layer else F.dropout2d(y, 0.25, self.training)).mean((2, 3))
+
+    model, arguments = Net().eval(), ModelArguments(4, 3, (8, 8))
+    images = nets.images(20, (8, 8, 3))
+    graph = ptq.calibrate(model, arguments, [images], ())
+    dropout.bring_back(graph, model, arguments)
+    seen: list[Tensor] = []
+    graph.train().get_submodule("conv2").register_forward_hook(lambda layer, given, out: seen.append(given[0]))
+    graph(to_input(torch.from_numpy(images)))
+    gone = (seen[0] == 0).flatten(2).all(2)
+    assert float(gone.float().mean()) == pytest.approx(0.25, abs=0.1)
+
+
 def test_training_moves_the_weights_but_not_those_of_a_pool(run: Path) -> None:
     result, (model, header) = load(run), floats()
     inputs = to_input(torch.from_numpy(small.dataset().train.take(np.arange(50))[0]))
