@@ -117,7 +117,7 @@ def _pruned(row: Mapping[str, Any]) -> Iterator[Network]:
 
 def _mirrored(row: Mapping[str, Any]) -> Network:
     model, accuracy = row["model"], row["mirrored"] / row["images"]
-    return Network(_shown(model), accuracy, row["bytes"][1], 2 * _macs(model), mirrored=True)
+    return Network(_shown(model), accuracy, row["bytes"][1], 2 * _macs(model), recipe=row["recipe"], mirrored=True)
 
 
 def _shown(model: str) -> str:
@@ -154,7 +154,7 @@ def picture(found: list[Network]) -> bytes:
         marker = "^" if each.mirrored else "o" if ours else "s"
         axes.plot(each.bytes, 100 * each.accuracy, marker=marker, color=color, markerfacecolor=inside)
     axes.set(xscale="log", ylabel="CIFAR-10 test accuracy, %")
-    kinds = "static_w8a8, static_w4a8 (hollow), static_w8a8 mirrored (triangles)"
+    kinds = "static_w8a8, static_w4a8 (hollow), mirrored (triangles)"
     axes.set_xlabel(f"bytes of the TFLite file, from {DRAWN_FROM // 1000} kB on: {kinds}")
     ticks = (25_000, 40_000, 55_000, 75_000, 100_000, 150_000, 200_000, 300_000, 500_000)
     axes.set_xticks(ticks, [f"{tick // 1000} kB" for tick in ticks], minor=False)

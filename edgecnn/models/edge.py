@@ -4,7 +4,7 @@ Inverted bottlenecks at that size took 2.4 times as long at the same multiply-ac
 where images are 8x8, in the smallest network, which has to spare parameters more than the others.
 
 The larger two spend time to save bytes: their last stage is dilated (``d2``), where a stride would have it compute a
-quarter as much with the same weights.
+quarter as much with the same weights, and one block, of few weights, stands where images are whole.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from edgecnn.models.registry import register
 
 DESIGNS = {
     "edge_s": "design:c16-r24s2n2-r48s2-b48e2n2",
-    "edge_m": "design:c24-r32s2n2-r64d2n2",
-    "edge_l": "design:c32-r48s2n2-r72d2n2",
+    "edge_m": "design:c24-r24-r32s2n2-r64d2n2",
+    "edge_l": "design:c32-r32-r48s2n2-r72d2n2",
 }
 
 for _name, _design in DESIGNS.items():

@@ -16,11 +16,11 @@ from edgecnn.models import ModelArguments, cost, registry
 
 PARAMETERS = {
     "lenet": 62_006, "mod_cnn": 127_858, "depthwise": 109_196, "depth_res": 235_868, "resnet8": 78_186,
-    "edge_s": 74_370, "edge_m": 168_994, "edge_l": 255_314,
+    "edge_s": 74_370, "edge_m": 179_506, "edge_l": 273_938,
 }  # fmt: skip
 MACS = {
     "lenet": 651_720, "mod_cnn": 1_686_056, "depthwise": 326_688, "depth_res": 3_025_576, "resnet8": 12_501_632,
-    "edge_s": 8_761_824, "edge_m": 43_262_592, "edge_l": 65_422_032,
+    "edge_s": 8_761_824, "edge_m": 53_879_424, "edge_l": 84_296_400,
 }  # fmt: skip
 
 
