@@ -139,6 +139,11 @@ class Emulation:
         if not self.instructions or min(self.instructions) <= 0:
             raise UsageError(f"instructions holds {len(self.instructions)} counts; there must be some, all above 0")
 
+    @property
+    def middle(self) -> int:
+        """The count that stands for all of them: their median, the lower of two."""
+        return sorted(self.instructions)[(len(self.instructions) - 1) // 2]
+
 
 @dataclass(frozen=True)
 class Measurement:

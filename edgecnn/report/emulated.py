@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median_low
 
 from edgecnn.measure.machine import FEATURES
 from edgecnn.measure.measurement import Emulation, Measurement, Session
@@ -60,13 +59,8 @@ def cells(row: Measurement) -> dict[str, str | float | None]:
     known = row.emulation
     if known is None:
         return dict.fromkeys(names)
-    values = (known.cpu, _middle(known), spread(known.instructions), known.images, known.largest_difference)
+    values = (known.cpu, known.middle, spread(known.instructions), known.images, known.largest_difference)
     return dict(zip(names, values, strict=True))
-
-
-def _middle(emulation: Emulation) -> int:
-    """The count that stands for all of them."""
-    return median_low(emulation.instructions)
 
 
 def _row(row: Measurement, emulation: Emulation, session: Session) -> list[str]:
@@ -78,7 +72,7 @@ def _row(row: Measurement, emulation: Emulation, session: Session) -> list[str]:
     counts = emulation.instructions
     return [
         row.case.name, row.case.recipe or "not recorded", f"{row.case.bytes:,}", *accuracy, "emulated",
-        f"{_middle(emulation):,}", f"{spread(counts):.2%}" if len(counts) > 1 else "-",
+        f"{emulation.middle:,}", f"{spread(counts):.2%}" if len(counts) > 1 else "-",
         _ratio(row, emulation, session), _same(emulation),
     ]  # fmt: skip
 
@@ -88,7 +82,7 @@ def _ratio(row: Measurement, emulation: Emulation, session: Session) -> str:
     for other in session.measurements:
         same = row.case.bundle is not None and other.case.bundle == row.case.bundle
         if same and other.case.recipe == "float32" and other.emulation is not None:
-            return f"{_middle(emulation) / _middle(other.emulation):.2f}"
+            return f"{emulation.middle / other.emulation.middle:.2f}"
     return "-"
 
 

@@ -7,7 +7,6 @@ tooltip. A row that is INVALID has another name, so that its figures do not end 
 from __future__ import annotations
 
 import json
-from statistics import median_low
 from typing import Any
 
 from edgecnn.measure.figures import figures
@@ -36,7 +35,7 @@ def _entries(row: Measurement, session: Session) -> list[dict[str, Any]]:
     if row.emulation is not None:
         counts = row.emulation.instructions
         half = (max(counts) - min(counts)) / 2
-        entries.append(_entry(row, "instructions", "instructions/image", median_low(counts), half, extra))
+        entries.append(_entry(row, "instructions", "instructions/image", row.emulation.middle, half, extra))
     if row.accuracy is not None:
         wrong = row.accuracy.images - row.accuracy.correct
         low, high = wilson(wrong, row.accuracy.images)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median_low
 
 from edgecnn.measure.dissection import Profile
 from edgecnn.measure.figures import Figures, figures
@@ -83,9 +82,9 @@ class Row:
         """Microseconds per image and their interval; where it was emulated, instructions and their span."""
         if self.figures is not None:
             return self.figures.p50, self.figures.p50_interval
-        assert self.measurement.emulation is not None
-        counts = self.measurement.emulation.instructions
-        return float(median_low(counts)), Interval(min(counts), max(counts))
+        emulation = self.measurement.emulation
+        assert emulation is not None
+        return float(emulation.middle), Interval(min(emulation.instructions), max(emulation.instructions))
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,10 @@ def _table_of(asked: Asked) -> dict[str, str]:
 
 def is_begun(where: str) -> bool:
     """Whether there is a search in a storage; none is begun. Raises what ``open_study`` does."""
-    file = make_url(where).database if "://" in where and where.startswith("sqlite") else where
-    if file is not None and ("://" not in file) and not Path(file).exists():
+    file: str | None = where
+    if "://" in where:
+        file = make_url(where).database if where.startswith("sqlite") else None
+    if file is not None and not Path(file).exists():
         return False
     with _read_errors(where):
         return STUDY in optuna.get_all_study_names(_storage(where))
