@@ -138,6 +138,7 @@ def make_source(
     for weights that do not say what classes and images they are for.
     """
     from edgecnn import checkpoint, models
+    from edgecnn.data.registry import same
     from edgecnn.export.source import find_weights, without_data
 
     models.check(model)
@@ -152,7 +153,7 @@ def make_source(
     if weights is not None:
         network, header = checkpoint.load_model(weights, model)
         _recorded_size(header, weights, image)
-        if data not in ("auto", header.dataset):
+        if data != "auto" and not same(data, header.dataset):
             raise UsageError(f"{weights} was trained on {header.dataset}, not on {data}; leave --data out")
     elif data == "auto":
         raise UsageError(

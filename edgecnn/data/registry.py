@@ -62,13 +62,21 @@ def load(name: str, *, image: tuple[int, int, int] | None = None, on_broken: str
             raise UnknownNameError("data set", name, [*_LOADERS, "path/of/a/folder"])
         path = Path(name).expanduser()
         if path.name in ("", ".."):
-            name = str(path.resolve())  # as '.': what is made from it is named after the folder
-        return folder.load(path, name, image or folder.IMAGE, on_broken)
+            path = path.resolve()  # as '.': what is made from it is named after the folder
+        return folder.load(path, str(path), image or folder.IMAGE, on_broken)
     dataset = _LOADERS[name]()
     if image is not None and image != dataset.image:
         has, wanted = ("x".join(map(str, size)) for size in (dataset.image, image))
         raise UsageError(f"data set '{dataset.name}' has images of {has}, not {wanted}; only a folder is resized")
     return dataset
+
+
+def same(name: str, other: str) -> bool:
+    """Whether two names are of one data set. A folder has several: with '/' behind it, relative, absolute."""
+    if name == other or name in _LOADERS or other in _LOADERS:
+        return name == other
+    # By their text alone: what a header calls its data set may be anything.
+    return os.path.abspath(os.path.expanduser(name)) == os.path.abspath(os.path.expanduser(other))
 
 
 def _looks_like_a_path(name: str) -> bool:

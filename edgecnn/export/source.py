@@ -13,6 +13,7 @@ from torch import nn
 from edgecnn import checkpoint, models
 from edgecnn.checkpoint import Header
 from edgecnn.data.dataset import DataSet, Memory, Split, Subset, batches, hold_out, sample
+from edgecnn.data.registry import same
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.export.parity import PROBES
 from edgecnn.models import ModelArguments, Normalization
@@ -99,9 +100,8 @@ class Source:
     def recorded_accuracy(self) -> float | None:
         """Test accuracy in the header of the weights, if it is for all test images of this data set, seen once."""
         metrics = self.header.metrics
-        same = Path(self.header.dataset) == Path(self.dataset.name)  # a folder may be written with a '/' behind it
-        whole = metrics.get("test_images") == len(self.dataset.test)
-        return metrics.get("test_accuracy") if same and whole and not self.mirrored else None
+        whole = same(self.header.dataset, self.dataset.name) and metrics.get("test_images") == len(self.dataset.test)
+        return metrics.get("test_accuracy") if whole and not self.mirrored else None
 
     @property
     def calibration(self) -> Calibration:

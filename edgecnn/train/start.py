@@ -8,13 +8,13 @@ deep neural networks?", 2014). A design may go on as a deeper one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import nn
 
 from edgecnn import models
 from edgecnn.checkpoint import Header, fit
 from edgecnn.data.dataset import DataSet
+from edgecnn.data.registry import same
 from edgecnn.errors import UsageError
 from edgecnn.models import ModelArguments
 from edgecnn.models.cost import layer_costs, weighted
@@ -86,10 +86,9 @@ class Start:
 def unseen(header: Header, dataset: str) -> float:
     """The share of a data set's training images that weights with this ``header`` never saw, as far as it tells.
 
-    What they began with counts, whatever they were trained on since; 1 where it was always other images. A folder is
-    the same with and without a '/' behind it.
+    What they began with counts, whatever they were trained on since; 1 where it was always other images.
     """
-    seen = [stage for stage in header.stages() if Path(stage.get("dataset", "")) == Path(dataset)]
+    seen = [stage for stage in header.stages() if same(stage.get("dataset", ""), dataset)]
     return float(min((stage.get("recipe", {}).get("validation", 0.0) for stage in seen), default=1.0))
 
 

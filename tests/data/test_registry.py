@@ -66,15 +66,27 @@ def test_an_image_size_that_the_data_set_lacks_is_refused(offline, name):
         load(name, image=(28, 28, 1))
 
 
-@pytest.mark.parametrize("name", [".", "inner/.."])
-def test_the_folder_one_is_in_has_a_name(name, tmp_path, monkeypatch):
+@pytest.fixture
+def colours(tmp_path):
+    """A folder of images of two classes, named colours."""
     for split in ("train", "test"):
         for kind in ("blue", "red"):
             (tmp_path / "colours" / split / kind).mkdir(parents=True)
             Image.new("RGB", (8, 8), kind).save(tmp_path / "colours" / split / kind / "one.png")
-    (tmp_path / "colours" / "inner").mkdir()
-    monkeypatch.chdir(tmp_path / "colours")
+    return tmp_path / "colours"
+
+
+@pytest.mark.parametrize("name", [".", "inner/.."])
+def test_the_folder_one_is_in_has_a_name(name, colours, monkeypatch):
+    (colours / "inner").mkdir()
+    monkeypatch.chdir(colours)
     assert Path(load(name).name).name == "colours"
+
+
+@pytest.mark.parametrize("written", ["./colours", "./colours/", "colours"])
+def test_a_folder_has_one_name_however_it_is_written(written, colours, monkeypatch):
+    monkeypatch.chdir(colours.parent)
+    assert load(written).name == "colours"
 
 
 def test_a_users_own_data_set(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_recorded_accuracy_counts_only_on_the_images_it_was_measured_on():
     assert changed(metrics={}).recorded_accuracy is None
 
 
-@pytest.mark.parametrize("written", ["my/animals/", "./my/animals"])
+@pytest.mark.parametrize("written", ["my/animals/", "./my/animals", os.path.abspath("my/animals")])
 def test_a_folder_is_the_one_that_was_trained_on_however_it_is_written(written):
     trained = changed(dataset="my/animals")
     here = dataclasses.replace(trained, dataset=dataclasses.replace(trained.dataset, name=written))
@@ -71,6 +72,12 @@ def test_a_folder_is_the_one_that_was_trained_on_however_it_is_written(written):
     assert here.recorded_accuracy == trained.header.metrics["test_accuracy"]
     elsewhere = dataclasses.replace(trained, dataset=dataclasses.replace(trained.dataset, name="other/animals"))
     assert (elsewhere.trained_on, elsewhere.recorded_accuracy) == (False, None)
+
+
+def test_a_folder_that_is_called_as_a_data_set_is_another():
+    trained = nets.source("lenet")
+    folder = dataclasses.replace(trained.dataset, name=os.path.abspath(trained.dataset.name))
+    assert (trained.trained_on, dataclasses.replace(trained, dataset=folder).trained_on) == (True, False)
 
 
 def test_a_data_set_without_shipped_weights_is_told_how_to_get_them():
