@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgecnn.cli.options import (
     broken_option,
@@ -121,8 +122,7 @@ def command(
     if storage is not None:
         check_storage(storage)
     if build_table is not None:
-        if resume or storage is not None:
-            raise UsageError("--build-table searches nothing, so there is nothing to --resume or keep in a --storage")
+        _refuse_searching()
         refuse_existing_file(build_table, force)
     dataset = registry.load(data, image=image, on_broken=on_broken)
     if dataset.note:
@@ -228,6 +228,19 @@ def _all_trials(job: Job, study: Study, dataset: DataSet, workers: int, monitor:
     if said:
         say(f"not every worker saw the end: {said}")
     return found
+
+
+def _refuse_searching() -> None:
+    """Raise UsageError if the command line gives options that only a search heeds."""
+    context = click.get_current_context()
+    names = ("resume", "storage", "out", "workers", "max_bytes", "max_macs", "max_latency")
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"--build-table searches nothing, so {', '.join(given)} would do nothing; leave that away")
 
 
 def _build(asked: Asked, dataset: DataSet, count: int, path: Path) -> dict[str, Any]:

@@ -313,8 +313,6 @@ def test_a_worker_whose_interruption_was_swallowed_by_a_library_is_interrupted_a
         (["--storage", "sqlite://"], "--storage sqlite:// is lost when the search ends (valid: sqlite:///PATH)"),
         (["--storage", "mysql://u:p@host/d"], "--storage mysql://... shows a password to everyone on this machine"),
         (["--resume"], "nothing to resume: "),
-        (["--build-table", "new.json", "--resume"], "--build-table searches nothing, so there is nothing to --resume"),
-        (["--build-table", "new.json", "--trials", "35"], "--trials 35 designs make no table; give 36 or more"),
     ],
 )
 def test_what_cannot_be_searched_is_one_line(
@@ -322,6 +320,22 @@ def test_what_cannot_be_searched_is_one_line(
 ) -> None:
     assert part in refused(capfd, *words, "--out", tmp_path / "out", *more)
     assert not (tmp_path / "out" / verb.JOURNAL).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (["--trials", "35"], "--trials 35 designs make no table; give 36 or more"),
+        (["--resume"], "--build-table searches nothing, so --resume would do nothing; leave that away"),
+        (["--max-macs", "1e6", "--out", "out"], "so --max-macs, --out would do nothing"),
+        (["--workers", "1", "--storage", "postgresql://host/db"], "so --workers, --storage would do nothing"),
+    ],
+)
+def test_a_table_is_not_asked_to_search(
+    more: list[str], part: str, tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert part in refused(capfd, *words, "--build-table", tmp_path / "new.json", *more)
+    assert os.listdir(tmp_path) == ["images"]
 
 
 def test_a_journal_that_is_none_is_refused(tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
