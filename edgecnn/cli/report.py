@@ -55,7 +55,9 @@ def command(
     if png is not None:
         from edgecnn.report.png import pictures
 
-        written |= {png / name: content for name, content in pictures(found).items()}
+        drawn = {png / name: content for name, content in pictures(found).items()}
+        _refuse_mixing(files, [*written, *drawn])
+        written |= drawn
     for path in written:
         refuse_existing_file(path, force)
     for path, content in written.items():
@@ -69,11 +71,14 @@ def command(
 def _refuse_mixing(files: Sequence[Path], wanted: Sequence[Path]) -> None:
     """Raise UsageError if an output is also an input, or two outputs are one, which --force would not notice."""
     inputs = {place for path in files for place in (_place(path), Path(os.path.realpath(path)))}
+    outputs: set[Path] = set()
     for path in wanted:
-        if _place(path) in inputs:
+        place = _place(path)
+        if place in inputs:
             raise UsageError(f"{path} is to be read and to be written; choose another name for the report")
-    if len(set(map(_place, wanted))) < len(wanted):
-        raise UsageError(f"{wanted[0]} is to be written twice; give --html, --markdown and --png different names")
+        if place in outputs:
+            raise UsageError(f"{path} is to be written twice; give --html, --markdown and --png different names")
+        outputs.add(place)
 
 
 def _place(path: Path) -> Path:

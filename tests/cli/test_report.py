@@ -72,6 +72,7 @@ def test_a_profile_is_told_from_a_bench_by_its_content(
         (["link", "--html", "RUN", "--force"], "run.json is to be read and to be written"),
         (["RUN", "--html", "a", "--markdown", "a"], "a is to be written twice"),
         (["RUN", "--html", "a", "--markdown", "pictures/../a"], "a is to be written twice"),
+        (["RUN", "--png", "new", "--html", "new/accuracy-bytes.png"], "new/accuracy-bytes.png is to be written twice"),
         (["RUN", "--html", "old"], "old already exists"),
         (["RUN", "--markdown", "old"], "old already exists"),
         (["RUN", "--png", "old"], "cannot write old"),
