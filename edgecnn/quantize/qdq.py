@@ -8,7 +8,7 @@ that only they make and take has no quantizer, and a Border stands where the oth
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -123,15 +123,33 @@ def insert_quantizers(
 def _choose_weight_bits(graph_module: fx.GraphModule, recipe: Recipe) -> None:
     """Weights of fewer than 8 bits are for the layers that hold most of them and lose least by it.
 
-    The first and the last layer and depthwise convolutions keep 8: together they are a hundredth of the bytes of the
-    models that ship and most of the loss (``benchmarks/low_bits.py`` measures it), and only at 8 bits does LiteRT's
-    delegate take them. So do other grouped convolutions.
+    Layers that no other leads to, or that lead to no other, and depthwise convolutions keep 8: together they are a
+    hundredth of the bytes of the models that ship and most of the loss (``benchmarks/low_bits.py`` measures it), and
+    only at 8 bits does LiteRT's delegate take them. So do other grouped convolutions.
     """
-    modules = (module_of(graph_module, node) for node in graph_module.graph.nodes)
-    layers = [module for module in modules if isinstance(module, QuantizedConv2d | QuantizedLinear)]
-    dense = [layer for layer in layers if isinstance(layer, QuantizedLinear) or _joins_channels(layer)]
-    for layer in dense[1:-1]:
-        layer.weight_bits = recipe.weight_bits
+    nodes = list(graph_module.graph.nodes)
+    modules = {node: module_of(graph_module, node) for node in nodes}
+    dense = {
+        node: module
+        for node, module in modules.items()
+        if isinstance(module, QuantizedLinear) or (isinstance(module, QuantizedConv2d) and _joins_channels(module))
+    }
+    later = _reached(dense, nodes, lambda node: node.all_input_nodes)
+    earlier = _reached(dense, reversed(nodes), lambda node: node.users)
+    for node, layer in dense.items():
+        if node in later and node in earlier:
+            layer.weight_bits = recipe.weight_bits
+
+
+def _reached(
+    start: Container[fx.Node], nodes: Iterable[fx.Node], sources: Callable[[fx.Node], Iterable[fx.Node]]
+) -> set[fx.Node]:
+    """Those of ``nodes`` that one comes to from ``start``; the ``sources`` of each are before it."""
+    reached: set[fx.Node] = set()
+    for node in nodes:
+        if any(each in start or each in reached for each in sources(node)):
+            reached.add(node)
+    return reached
 
 
 def _joins_channels(layer: QuantizedConv2d) -> bool:

@@ -69,6 +69,25 @@ def test_weights_of_4_bits_are_for_what_is_neither_first_nor_last_nor_depthwise(
     assert set(weight_bits(quantized(nets.untrained("depth_res"), size=(3, 32, 32))).values()) == {8}
 
 
+class TwoHeads(nn.Module):
+    """Logits that two layers make together, one behind a tanh."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+        self.middle = nn.Conv2d(4, 4, 3)
+        self.plain, self.bounded = nn.Linear(64, 10), nn.Linear(64, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        seen = self.middle(self.first(images) + self.second(images)).flatten(1)
+        return self.plain(seen) + self.bounded(seen).tanh()
+
+
+def test_of_branches_each_has_a_first_and_a_last_layer():
+    graph_module = insert_quantizers(fold(TwoHeads().eval(), ModelArguments(10, 3, (8, 8))), STATIC_W4A8)
+    assert [name for name, each in weight_bits(graph_module).items() if each == 4] == ["middle"]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("before", ["normalization", "batchnorm"])
 def test_the_first_layer_keeps_8_bits_whatever_the_image_goes_through_before_it(channels, before):
