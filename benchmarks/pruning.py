@@ -38,7 +38,7 @@ EPOCHS = 20
 # A quarter of depthwise's MACs are the image's own convolution, which stays: the rest must come down further.
 FINER = {("depthwise", "macs:0.3"): ("--multiple", "2")}
 SHIPPED = (("resnet8", "macs:0.5"), ("resnet8", "macs:0.3"))
-TAUGHT = ("--distillation", "0.9", "--views", "24")
+VIEWS = 24
 HEADERS = (
     "model", "target", "teacher", "MACs", "parameters", "bytes", "latency", "float32", "pruned", "change, points",
     "static_w8a8 before", "after", "change, points", "static_w4a8", "epochs", "training",
@@ -176,7 +176,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--learning-rate", type=float, metavar="RATE", help="not the one that suits the optimizer")
     parser.add_argument("--precision", default="bfloat16", help="float32 is faster where the processor has no bfloat16")
     parser.add_argument("--eager", action="store_true", help="do not compile, which makes some processors slower")
-    parser.add_argument("--teacher", nargs="+", metavar="NAME", default=[], help="models whose weights ship")
+    parser.add_argument("--teacher", nargs="+", metavar="NAME", default=[], help="models whose weights ship, or files")
+    parser.add_argument("--views", type=int, default=VIEWS, help="augmented copies that teachers are asked about")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--go-on", action="store_true", help="train on the pruned weights that ship")
 
@@ -184,10 +185,13 @@ def main(words: list[str] | None = None) -> int:
         teachers, rate = options.teacher, options.learning_rate
         how = ["--epochs", str(options.epochs), "--precision", options.precision, "--seed", str(options.seed)]
         how += [] if options.eager else ["--compile"]
-        how += [word for each in teachers for word in ("--teacher", each)] + (list(TAUGHT) if teachers else [])
+        taught = ["--distillation", "0.9", "--views", str(options.views)] if teachers else []
+        how += [word for each in teachers for word in ("--teacher", each)] + taught
         how += [] if rate is None else ["--learning-rate", str(rate)]
-        parts = [*(teachers or ["itself"]), options.epochs, *([] if rate is None else [rate]), options.seed]
-        kind = "-".join(map(str, [*parts, *(["on"] if options.go_on else [])]))
+        parts = [*(Path(each).stem for each in teachers or ["itself"]), options.epochs]
+        parts += [*([] if rate is None else [rate]), options.seed]
+        parts += [*([] if options.views == VIEWS else [f"views{options.views}"]), *(["on"] if options.go_on else [])]
+        kind = "-".join(map(str, parts))
         for model, target in itertools.product(options.model, options.target):
             place = options.runs / f"{model}-{target.replace(':', '')}-{kind}"
             row = (go_on if options.go_on else run)(model, target, how, place)
