@@ -6,6 +6,7 @@ install.sh holds that against the board.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 from edgecnn.deploy.downloads import DownloadError, Platform, download
 from edgecnn.deploy.wheel import build_wheel, requirements
 from edgecnn.errors import BadFileError, UnknownNameError, UsageError
-from edgecnn.runtime.files import new_folder, sha256
+from edgecnn.runtime.files import new_folder, refuse_existing, sha256
 
 REQUIREMENTS, INSTALL = "requirements.txt", "install.sh"
 SCRIPT = Path(__file__).parent / INSTALL
@@ -52,8 +53,9 @@ def build_wheelhouse(
     """Write a wheelhouse for a platform into the folder ``out``: the light install and some requirements besides.
 
     Raises UsageError when a package has no wheel for the platform, DownloadError when pip fails otherwise, and what
-    new_folder raises.
+    check_place and new_folder raise.
     """
+    check_place(out, force)
     with new_folder(out, force) as work, tempfile.TemporaryDirectory(prefix="edgecnn-") as name:
         say(f"fetching wheels for Python {_version(platform)} on {platform.machine}")
         never = threading.Event()  # Ctrl-C comes as an exception
@@ -73,6 +75,21 @@ def build_wheelhouse(
         shutil.copyfile(SCRIPT, work / INSTALL)
         (work / INSTALL).chmod(0o755)
     return wheels
+
+
+def check_place(out: Path, force: bool) -> None:
+    """Raise OutputExistsError if ``out`` is there without ``force``, which replaces a wheelhouse and nothing else.
+
+    Raises UsageError for a file, or a folder that holds anything else, OutputError where nothing can be written.
+    """
+    refuse_existing(out, force)
+    if not os.path.lexists(out):
+        return
+    names = sorted(os.listdir(out)) if out.is_dir() else [out.name]
+    others = [name for name in names if name not in (REQUIREMENTS, INSTALL) and not name.endswith(".whl")]
+    if others or not out.is_dir():
+        what = f"'{others[0]}' is no part of one" if others else f"{out} is a file"
+        raise UsageError(f"--force replaces a wheelhouse and nothing else, and {what}; choose another --out than {out}")
 
 
 def _version(platform: Platform) -> str:

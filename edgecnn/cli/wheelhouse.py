@@ -16,7 +16,7 @@ from edgecnn.cli.options import json_option, print_json
 @click.option("--serve", is_flag=True, help="Also what `edgecnn serve` needs.")
 @click.option("--camera", is_flag=True, help="Also what picamera2 needs beside it (install.sh --camera).")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: wheelhouse-PYTHON-ARCH.")
-@click.option("--force", is_flag=True, help="Replace --out if it is there.")
+@click.option("--force", is_flag=True, help="Replace a wheelhouse that is in --out.")
 @json_option
 def command(version: str, arch: str, serve: bool, camera: bool, out: Path | None, force: bool, as_json: bool) -> None:
     """Fetch all wheels of the light install for a board, with their SHA-256, and put install.sh beside them.

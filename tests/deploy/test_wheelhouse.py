@@ -134,10 +134,26 @@ def test_what_cannot_be_asked_for(
     assert reason in refused(capfd, *words)
 
 
-def test_a_folder_that_is_there_is_replaced_only_when_told_to(index: Index, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wheelhouse_that_is_there_is_replaced_only_when_told_to(
+    index: Index, capfd: pytest.CaptureFixture[str]
+) -> None:
     Path("house").mkdir()
-    Path("house/mine").touch()
+    Path("house/gone-1-py3-none-any.whl").touch()
     assert "already exists" in refused(capfd, "--python", "3.13", "--arch", "aarch64")
-    assert Path("house/mine").exists()
+    assert Path("house/gone-1-py3-none-any.whl").exists()
     assert "edgecnn" in built("--python", "3.13", "--arch", "aarch64", "--force")
-    assert not Path("house/mine").exists()
+    assert "gone" not in built("--python", "3.13", "--arch", "aarch64", "--force")
+
+
+@pytest.mark.parametrize("place", ["house", "house/mine", "."])
+def test_what_is_no_wheelhouse_is_not_replaced_and_nothing_is_fetched(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(wheelhouse, "download", lambda *_words: pytest.fail("it is fetched"))
+    Path("house").mkdir()
+    Path("house/mine").write_text("years of work")
+    words = ["wheelhouse", "--python", "3.13", "--arch", "aarch64", "--force", "--out", place]
+    assert main(words) == 2
+    assert "--force replaces a wheelhouse and nothing else" in capfd.readouterr().err
+    assert Path("house/mine").read_text() == "years of work"
