@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -60,6 +61,7 @@ def bundle(
     judged = write_bundle(wanted, recipe, source, folder, force=False, say=say)
     failure = next((each.failure for each in judged if each.failure is not None), None)
     if failure is not None:
+        shutil.rmtree(folder)  # without that file it would be taken for whole the next time
         raise CheckFailedError(failure)
     return folder
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from benchmarks import bundles, peers, suite, summary
 from edgecnn import checkpoint
 from edgecnn.data.dataset import DataSet, Memory
-from edgecnn.errors import BadFileError, UsageError
+from edgecnn.errors import BadFileError, CheckFailedError, UsageError
 from edgecnn.export import bundle as export_bundle
 from edgecnn.measure.bench import bench
 from edgecnn.measure.machine import Machine, State
@@ -159,6 +160,18 @@ def test_a_bundle_is_made_once_until_something_that_makes_it_changes(
     assert len(made) == 6
     with pytest.raises(BadFileError, match="no weights of 'lenet' for data set 'cifar10'"):
         bundles.bundle("lenet", "cifar10", tmp_path)
+
+
+def test_a_bundle_without_a_file_that_failed_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(_orders: object, _recipe: object, _source: object, out: Path, **_rest: object) -> list[object]:
+        out.mkdir(parents=True)
+        return [SimpleNamespace(failure=None), SimpleNamespace(failure="lenet_static_w8a8.onnx is no match")]
+
+    monkeypatch.setattr(bundles, "load_source", lambda *_words: None)
+    monkeypatch.setattr(bundles, "write_bundle", write)
+    for _ in range(2):
+        with pytest.raises(CheckFailedError, match="lenet_static_w8a8.onnx is no match"):
+            bundles.bundle("lenet", "digits", tmp_path)
 
 
 def test_peers_take_pixels_as_they_are_and_our_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
