@@ -51,6 +51,7 @@ from edgecnn.quantize.recipe import CALIBRATION_IMAGES, FLOAT32, STATIC_W8A8
 from edgecnn.runtime.files import write_bytes
 from edgecnn.train import CHECKPOINT, WEIGHTS, Task, TrainRecipe
 from edgecnn.train import run as train
+from edgecnn.train.folder import check_same_settings
 from edgecnn.train.recipe import suited
 from edgecnn.train.state import State
 
@@ -91,6 +92,14 @@ def learn(model: str, recipe: TrainRecipe, dataset: DataSet, out: Path) -> None:
     if len(begun) > 2:
         spent = [later - earlier for earlier, later in itertools.pairwise(begun[1:])]
         checkpoint.annotate(out / WEIGHTS, {"cpu_seconds": statistics.median(spent)})
+
+
+def check_run(out: Path, recipe: TrainRecipe, dataset: DataSet) -> None:
+    """Raise UsageError for a run folder of other data or another recipe, whose figures would pass for these."""
+    if not (out / WEIGHTS).is_file():
+        return
+    there, _ = checkpoint.load(out / WEIGHTS)
+    check_same_settings(out, {"dataset": there.dataset} | there.recipe, {"dataset": dataset.name} | recipe.to_json())
 
 
 def built(model: str, arguments: ModelArguments) -> nn.Module:
@@ -229,6 +238,8 @@ def main(words: list[str] | None = None) -> int:
 
     def rows(options: argparse.Namespace) -> Iterator[Row]:
         dataset = registry.load(options.data)
+        for model, seed in itertools.product(options.model, {*options.seed, SEEDS[0]}):
+            check_run(options.runs / f"{model}-{seed}", replace(RECIPE, seed=seed), dataset)
         for seed in options.seed:
             for model in options.model:
                 if ACCURACY in options.what:

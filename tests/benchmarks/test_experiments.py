@@ -12,6 +12,8 @@ import torch
 from benchmarks import experiments
 from benchmarks.compared import ACCURACY, FILE, LATENCY, MISSING, PLAIN, QUANTIZED, Compared, text
 from benchmarks.variants import VARIANTS
+from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
 from edgecnn.data import registry
 from edgecnn.data.dataset import Subset
 from edgecnn.errors import EdgeCNNError
@@ -138,6 +140,19 @@ def test_a_file_that_was_judged_is_not_made_again(tmp_path, digits):
     assert experiments.file("lenet", 0, digits, tmp_path, timed=True) == {"model": "lenet"}
     with pytest.raises(EdgeCNNError, match=f"cannot read weights .*{WEIGHTS}"):
         experiments.file("lenet", 1, digits, tmp_path, timed=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "epochs", "what"), [("cifar10", 8, "dataset is cifar10"), ("digits", 3, "epochs is 3")]
+)
+def test_runs_of_other_data_or_another_recipe_are_not_shown_as_these(data, epochs, what, tmp_path, capsys, monkeypatch):
+    recipe = replace(experiments.RECIPE, epochs=epochs, seed=1)
+    header = Header("lenet", ModelArguments(), data, ("a",), recipe.to_json())
+    checkpoint.save(tmp_path / "lenet-1" / WEIGHTS, header, {"x": torch.ones(1)})
+    monkeypatch.setattr(experiments, "accuracy", lambda *_words: {"what": ACCURACY, "model": "lenet", "seed": 1})
+    words = ["--measure", "--data", "digits", "--runs", str(tmp_path), "--model", "lenet", "--seed", "1"]
+    assert experiments.main([*words, "--what", ACCURACY, "--json"]) == 2
+    assert f"lenet-1: its {what}, this run's is" in capsys.readouterr().err
 
 
 def accuracy(model, seed, share, **more):
