@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import models
-from edgecnn.errors import EdgeCNNError
+from edgecnn.errors import EdgeCNNError, UsageError
 from edgecnn.runtime.files import write_bytes
 
 FOLDER = Path(__file__).parent / "results"
@@ -59,7 +59,10 @@ class Results:
         if other and (options.record or not options.measure):
             parser.error(f"the committed results are of {DATA}; other --data is measured (--measure) and not recorded")
         rows = {} if other else self._by_key()
+        meant = {name: getattr(options, name) for name in self.key if hasattr(options, name)}
         try:
+            if not options.measure:
+                self._check_there(parser, meant)
             for row in measure(options) if options.measure else ():
                 rows[self._key(row)] = row
                 if options.record:  # beside what another process recorded meanwhile
@@ -67,7 +70,6 @@ class Results:
         except EdgeCNNError as error:
             print(f"{self.path.stem}: error: {error}", file=sys.stderr)
             return error.exit_code
-        meant = {name: getattr(options, name) for name in self.key if hasattr(options, name)}
         shown = [row for row in rows.values() if all(row[name] in values for name, values in meant.items())]
         print(json.dumps(shown, indent=2) if options.json else self.text(shown))
         return 0
@@ -86,6 +88,18 @@ class Results:
                 yield from measure(model, options.data)
 
         return self.main(parser, rows, words)
+
+    def _check_there(self, parser: argparse.ArgumentParser, meant: dict[str, Sequence[Any]]) -> None:
+        """Raise UsageError where there is no row of what is ``meant``, or none of a value that was given."""
+        rows = self.rows()
+        for name, values in meant.items():
+            known = dict.fromkeys(row[name] for row in rows)
+            for value in values if values is not parser.get_default(name) else ():
+                if value not in known:
+                    there = ", ".join(map(str, known)) or "none"
+                    raise UsageError(f"there is no result of {name} {value} (valid: {there}); --measure makes new ones")
+        if not any(all(row[name] in values for name, values in meant.items()) for row in rows):
+            raise UsageError(f"there is no result of all this together ({', '.join(meant)}); ask for less")
 
     def _by_key(self) -> dict[tuple[Any, ...], Row]:
         return {self._key(row): row for row in self.rows()}

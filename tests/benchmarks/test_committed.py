@@ -93,3 +93,26 @@ def test_what_another_process_recorded_meanwhile_is_kept(results: Results) -> No
 
     assert results.main(argparse.ArgumentParser(), measure, ["--measure", "--record"]) == 0
     assert text(results.rows()) == "a0=3 a1=1 b0=1 b1=1 d1=2"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--model", "a", "z"], "there is no result of model z (valid: a, b); --measure makes new ones"),
+        (["--model", "a", "--seed", "2"], "there is no result of seed 2 (valid: 0, 1)"),
+        (["--model", "a", "--kind", "y"], "there is no result of all this together (model, kind, seed)"),
+    ],
+)
+def test_what_no_result_is_of_is_not_passed_over(
+    words: list[str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(committed, "FOLDER", tmp_path)
+    rows = [{"model": "ab"[seed], "seed": seed, "kind": "xy"[seed], "value": 1} for seed in (0, 1)]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    parser = argparse.ArgumentParser()
+    for name, kind in (("--model", str), ("--seed", int), ("--kind", str)):
+        parser.add_argument(name, nargs="+", type=kind, default=[row[name[2:]] for row in rows])
+    assert Results("x.json", ("model", "kind", "seed"), text).main(parser, lambda _options: (), words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"x: error: {what}")
