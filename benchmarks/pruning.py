@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.committed import Results, Row
+from benchmarks.said import said
 from benchmarks.summary import RECORDED
 from edgecnn import checkpoint
 from edgecnn.checkpoint import Header
@@ -54,7 +53,7 @@ def run(model: str, target: str, how: Sequence[str], place: Path) -> Row:
     before = _accuracy_before(model)  # before minutes of training
     asked = ["--target", target, "--out", str(place), *how, *FINER.get((model, target), ())]
     asked += ["--resume"] if (place / PLAN).exists() else []
-    document = _said(Path(f"{place}.json"), "prune", *_words(model), *asked)
+    document = said(Path(f"{place}.json"), "prune", *_words(model), *asked)
     pruning = checkpoint.load(place / WEIGHTS)[0].recipe["pruning"]
     if pruning["float_weights"] != checkpoint.digest(find_weights(model, "cifar10")[0]):
         raise UsageError(f"{place} was pruned from other weights of {model} than ship now; give another --runs")
@@ -78,7 +77,7 @@ def go_on(model: str, target: str, how: Sequence[str], place: Path) -> Row:
     kept = [f"--{name.replace('_', '-')}={header.recipe[name]}" for name in ("optimizer", "label_smoothing")]
     asked = ["--weights", f"cifar10:{target}", "--out", str(place), *kept, *how]
     asked += ["--resume"] if (place / CHECKPOINT).exists() else []
-    _said(Path(f"{place}.json"), "train", *_words(model), *asked)
+    said(Path(f"{place}.json"), "train", *_words(model), *asked)
     (pruned,) = (row for row in RESULTS.rows() if (row["model"], row["target"]) == (model, target))
     return pruned | _reached(model, place)
 
@@ -123,18 +122,8 @@ def _accuracy_before(model: str) -> float:
 def _quantized(place: Path, recipe: str, words: Sequence[str]) -> dict[str, Any]:
     """What 'edgecnn quantize' says of the file it makes by ``recipe`` of the weights in ``place``."""
     how = ["--weights", str(place / WEIGHTS), "--recipe", recipe, "--format", "tflite", "--out", f"{place}-{recipe}"]
-    found: dict[str, Any] = _said(Path(f"{place}-{recipe}.json"), "quantize", *words, *how)["quantized"]
+    found: dict[str, Any] = said(Path(f"{place}-{recipe}.json"), "quantize", *words, *how)["quantized"]
     return found
-
-
-def _said(report: Path, *words: str) -> dict[str, Any]:
-    """What the command line says, kept in the file ``report``; asked only once."""
-    if not report.exists():
-        report.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "edgecnn", *words, "--json"]
-        report.write_bytes(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    document: dict[str, Any] = json.loads(report.read_text())
-    return document
 
 
 def ship(place: Path, accuracy: float) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.committed import Results, Row
+from benchmarks.said import said
 from edgecnn import checkpoint
 from edgecnn.data import registry
 from edgecnn.data.dataset import batches
@@ -91,12 +90,8 @@ def _calibrated(model: str, folder: Path, recipe: str) -> float:
 
 def _quantized(report: Path, model: str, recipe: str, *words: str) -> dict[str, Any]:
     """What ``edgecnn quantize`` says, kept in the file ``report``."""
-    if not report.exists():
-        start = ["quantize", "--model", model, "--data", "cifar10", "--recipe", recipe, "--format", "tflite", "--json"]
-        command = [sys.executable, "-m", "edgecnn", *start, *words]
-        report.write_bytes(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    document: dict[str, Any] = json.loads(report.read_text())
-    return document
+    start = ["quantize", "--model", model, "--data", "cifar10", "--recipe", recipe, "--format", "tflite"]
+    return said(report, *start, *words)
 
 
 def ship(model: str, folder: Path, accuracy: float) -> None:
