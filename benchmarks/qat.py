@@ -23,6 +23,7 @@ from benchmarks.said import said
 from edgecnn import checkpoint
 from edgecnn.data import registry
 from edgecnn.data.dataset import batches
+from edgecnn.errors import UsageError
 from edgecnn.evaluate import predictor
 from edgecnn.measure.stats import agreement
 from edgecnn.quantize.qat import Trained
@@ -47,13 +48,15 @@ def run(model: str, recipe: str, seed: int, precision: str, folder: Path) -> Row
     """Train, or go on with, one model and seed below ``folder``, and hold its file against its simulation.
 
     Accuracies and agreement are shares of all test images, ``change`` is in points from float32. ``calibrated`` is the
-    accuracy without training, as recorded with the shipped weights where it is.
+    accuracy without training, as recorded with the shipped weights where it is. Raises UsageError where a run of
+    another precision is.
     """
     start = model if recipe == STATIC_W8A8.name else f"{model}-{recipe}"
     place, bundle = (folder / f"{start}-{seed}{part}" for part in ("", "-bundle"))
     words = ["--qat", "--seed", str(seed), "--compile", "--precision", precision]
     words += ["--run", str(place), "--out", str(bundle)]
     words += ["--resume"] if (place / CHECKPOINT).exists() else []
+    _check_precision(place, precision)
     document = _quantized(folder / f"{start}-{seed}.json", model, recipe, *words)
     shipped = checkpoint.shipped(model, "cifar10")
     assert shipped is not None  # or it could not have been trained
@@ -78,6 +81,14 @@ def run(model: str, recipe: str, seed: int, precision: str, folder: Path) -> Row
         "quantize_ops": quantized["gate"]["quantize_ops"], "bytes": quantized["bytes"],
         "seconds": training["seconds"], "device": training["device"], "command": trained.header.command,
     }  # fmt: skip
+
+
+def _check_precision(place: Path, precision: str) -> None:
+    if not (place / WEIGHTS).is_file():
+        return
+    there = checkpoint.load(place / WEIGHTS)[0].recipe.get("precision")
+    if there != precision:
+        raise UsageError(f"{place} was trained in {there}; give --precision {there}, or another --runs for {precision}")
 
 
 def _calibrated(model: str, folder: Path, recipe: str) -> float:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from benchmarks import qat
 from benchmarks.qat import main, text
+from edgecnn import checkpoint
+from edgecnn.checkpoint import Header
+from edgecnn.errors import UsageError
+from edgecnn.models import ModelArguments
+from edgecnn.train import WEIGHTS
 
 
 def row(model: str, seed: int, trained: float, agreement: float, quantize_ops: int = 0) -> dict[str, Any]:
@@ -29,3 +37,11 @@ def test_a_model_that_is_not_trained_so_is_refused() -> None:
     with pytest.raises(SystemExit) as refused:
         main(["--model", "edge_s"])
     assert refused.value.code == 2
+
+
+def test_a_run_of_another_precision_is_not_shown_as_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    header = Header("lenet", ModelArguments(), "cifar10", ("a",), {"precision": "bfloat16"}, {})
+    checkpoint.save(tmp_path / "lenet-0" / WEIGHTS, header, {"x": torch.ones(1)})
+    (tmp_path / "lenet-0.json").write_text("{}")  # what was said then
+    with pytest.raises(UsageError, match="lenet-0 was trained in bfloat16; give --precision bfloat16, or another"):
+        qat.run("lenet", "static_w8a8", 0, "float32", tmp_path)
