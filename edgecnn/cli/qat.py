@@ -61,11 +61,13 @@ def way_to_trained(
     recipe: Recipe,
     force: bool,
     command: Callable[[str], str],
+    weights: Path | None,
 ) -> Callable[[Source, tuple[str, ...]], Trained] | None:
     """How to come from a source and the chosen rewrites to trained weights; None where nothing was trained.
 
-    ``values`` are the settings by name, ``command(dataset)`` is the line that is recorded. Raises UsageError for
-    options that do not go together, before anything is read.
+    ``values`` are the settings by name, ``command(dataset)`` is the line that is recorded, ``weights`` the file that
+    the training begins with, which it must not replace. Raises UsageError for options that do not go together, before
+    anything is read.
     """
     from edgecnn.quantize.recipe import SIMULATED, STATIC_W8A8
     from edgecnn.train import TrainRecipe
@@ -91,19 +93,21 @@ def way_to_trained(
     TrainRecipe(**given)  # refused here, before the data is read
 
     def train(source: Source, rewrites: tuple[str, ...]) -> Trained:
+        from edgecnn.cli.train import check_apart
         from edgecnn.quantize import qat as training
 
         header = source.header
         # A folder of its own for each recipe, the usual one without its name.
         which = "" if recipe is STATIC_W8A8 else f"-{recipe.name}"
-        name = f"{source.name}{which}-qat"
+        folder = others.get("run") or Path("runs") / f"{source.name}{which}-qat"
+        check_apart(folder, [] if weights is None else [weights], "--run")
         return training.train(
             source.model,
             header,
             source.dataset,
             source.calibration_batches(),
             training.settings(header, recipe, mirrorable=source.dataset.mirrorable, **given),
-            others.get("run") or Path("runs") / name,
+            folder,
             rewrites=rewrites,
             quantized=recipe,
             ranges=others.get("ranges", training.FOLLOWING),

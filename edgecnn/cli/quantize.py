@@ -125,8 +125,9 @@ def command(
         raise UsageError(f"--mirrored calibrates what it makes, --{other} has ranges of its own; give one of the two")
     settings = {name: options.pop(name) for name in SETTINGS}
     trained = way_to_trained(
-        qat, qat_weights, settings, files.recipe, force, lambda dataset: recorded_command(context, dataset)
-    )
+        qat, qat_weights, settings, files.recipe, force, lambda dataset: recorded_command(context, dataset),
+        words.weights,
+    )  # fmt: skip
     search = way_to_layers(max_drop, files, calibration)
     if target is not None:
         asked = {"passes": passes, "float_layers": float_layers, "max_drop": max_drop, "equalize": equalize or None}

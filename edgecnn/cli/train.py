@@ -191,15 +191,20 @@ def command(
         click.echo(f"weights {folder / WEIGHTS}")
 
 
-def check_apart(folder: Path, given: Iterable[Path]) -> None:
-    """Raise UsageError if a run in ``folder``, or a step of it, would replace a file that it is ``given``."""
+def check_apart(folder: Path, given: Iterable[Path], option: str = "--out") -> None:
+    """Raise UsageError if a run in ``folder``, or a step of it, would replace a file that it is ``given``.
+
+    ``option`` is the one that names the folder.
+    """
     from edgecnn.train.folder import RunFolder
 
     runs = [folder, *folder.glob("step-*")]
     replaced = {file.resolve() for run in runs for file in RunFolder(run).files}
     for path in (each.resolve() for each in given):
         if path in replaced:
-            raise UsageError(f"this run would replace {path}, which it begins with or learns from; give another --out")
+            raise UsageError(
+                f"this run would replace {path}, which it begins with or learns from; give another {option}"
+            )
 
 
 def check_heard(teachers: Sequence[Path], distillation: float | None) -> None:

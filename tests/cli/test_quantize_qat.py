@@ -16,7 +16,7 @@ import edgecnn
 from edgecnn import checkpoint
 from edgecnn.cli.main import main
 from edgecnn.data import registry
-from edgecnn.quantize import passes
+from edgecnn.quantize import passes, qat
 from edgecnn.quantize.recipe import STATIC_W4A8
 from edgecnn.runtime.bundle import open_bundle
 from edgecnn.train import CHECKPOINT, CURVE, WEIGHTS
@@ -148,6 +148,23 @@ def test_learned_ranges_come_out_in_every_format_and_are_given_back(
     code, _, _ = quantize(capfd, "--qat-weights", Path("run") / WEIGHTS, "--out", "again")
     assert code == 0
     assert (Path("again") / FILE).read_bytes() == (Path("made") / FILE).read_bytes()
+
+
+def test_the_weights_it_begins_with_are_not_replaced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(qat, "train", lambda *_words, **_more: pytest.fail("it trains"))
+    weights = Path("run") / WEIGHTS
+    weights.parent.mkdir()
+    shipped = checkpoint.shipped("lenet", "digits")
+    assert shipped is not None
+    weights.write_bytes(before := shipped.read_bytes())
+    line = refused(capfd, "--weights", weights, "--qat", "--run", "run", "--force")
+    assert line == (
+        f"this run would replace {weights.resolve()}, which it begins with or learns from; give another --run"
+    )
+    assert weights.read_bytes() == before
 
 
 @pytest.mark.parametrize(
