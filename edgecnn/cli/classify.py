@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli.options import json_lines, json_option, print_json, signature_option
+from edgecnn.cli.options import json_lines, json_option, print_json, signature_option, threads_option
 from edgecnn.errors import BadFileError, UsageError
 from edgecnn.runtime.terminal import printable
 
@@ -25,7 +25,7 @@ STREAM = "-"
 @click.argument("bundle", metavar="BUNDLE_OR_FILE", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Classes to name for each image.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the engine.")
+@threads_option
 @signature_option
 @json_option
 def command(

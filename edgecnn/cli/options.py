@@ -208,6 +208,23 @@ out_option = click.option(
 
 force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
 
+
+def _threads(context: click.Context, parameter: click.Parameter, value: int) -> int:
+    room = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if value > room:
+        raise click.BadParameter(f"{value} is more than the {room} CPUs there are for them; ask for fewer")
+    return value
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    callback=_threads,
+    help="Threads of the engine, at most one for each CPU.",
+)
+
 signature_option = click.option(
     "--require-signature", "public_key", metavar="PUBKEY", type=click.Path(path_type=Path),
     help="Refuse a bundle that was not signed with the private half of this Ed25519 key (PEM).",

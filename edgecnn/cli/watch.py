@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.cli.classify import document
-from edgecnn.cli.options import Number, only_json_lines, signature_option
+from edgecnn.cli.options import Number, only_json_lines, signature_option, threads_option
 from edgecnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     help="Frames a second to answer at most; of a video, a second of its own. Default: as many as come.",
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Classes to name for each frame.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the engine.")
+@threads_option
 @signature_option
 def command(
     bundle: Path,

@@ -191,3 +191,13 @@ def test_what_a_decoder_says_of_each_bad_row_is_not_printed(folder: Path, pictur
     out, err = lines_of(capfd)
     assert out == []
     assert len(err) == 1 and err[0].startswith(f"edgecnn: error: {bad}: ")
+
+
+@pytest.mark.parametrize("words", [["classify", "BUNDLE", "image.png"], ["watch", "BUNDLE", "--folder", "none"]])
+def test_more_threads_than_cpus_are_refused(words: list[str], folder: Path, capfd) -> None:
+    threads = 10**12
+    asked = [word.replace("BUNDLE", str(folder)) for word in words]
+    assert main([*asked, "--threads", str(threads)]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert f"'--threads': {threads} is more than the {len(os.sched_getaffinity(0))} CPUs there are for them" in err
