@@ -24,6 +24,7 @@ import click
 
 from edgecnn import __version__
 from edgecnn.errors import EdgeCNNError, MissingExtraError, UnknownNameError
+from edgecnn.runtime.terminal import printable
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line, code = _verdict(error, words)
         if debug:
             traceback.print_exception(error)
-        print(" ".join(part.strip() for part in line.splitlines()), file=sys.stderr)
+        print(printable(" ".join(part.strip() for part in line.splitlines())), file=sys.stderr)
         return code
 
 

@@ -201,3 +201,11 @@ def test_more_threads_than_cpus_are_refused(words: list[str], folder: Path, capf
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert f"'--threads': {threads} is more than the {len(os.sched_getaffinity(0))} CPUs there are for them" in err
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_as_harmless_where_it_is_the_only_one(
+    folder: Path, tmp_path: Path, capfd
+) -> None:
+    (tmp_path / "\x1b[2Jgone.png").write_bytes(b"no image")
+    assert main(["classify", str(folder), str(tmp_path / "\x1b[2Jgone.png")]) == 2
+    assert lines_of(capfd)[1][0].startswith(f"edgecnn: error: {tmp_path}/?[2Jgone.png: not an image")
