@@ -70,6 +70,8 @@ class SourceWords:
         """The model and its data, or images made from it. Raises what load_source and make_source raise."""
         own = normalization_from(self.mean, self.std)
         if calibration == "synthetic":
+            if self.on_broken != "refuse":
+                raise UsageError("--on-broken is for images, and --calibration synthetic reads none; leave it out")
             return make_source(self.model, self.weights, self.data, self.image, own)
         return load_source(self.model, self.weights, self.data, self.on_broken, calibration, self.image, own)
 

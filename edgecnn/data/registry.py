@@ -55,7 +55,8 @@ def load(name: str, *, image: tuple[int, int, int] | None = None, on_broken: str
     and carries it in its output.
 
     Raises UnknownNameError for a name that is neither; BadFileError for files that are damaged or missing;
-    UsageError when CIFAR-10 is not here and cannot be downloaded, or for an ``image`` that the data set does not have.
+    UsageError when CIFAR-10 is not here and cannot be downloaded, for an ``image`` that the data set does not have, and
+    for ``on_broken`` where there are no files to be broken.
     """
     if name not in _LOADERS:
         if not (_looks_like_a_path(name) or Path(name).is_dir()):
@@ -64,6 +65,8 @@ def load(name: str, *, image: tuple[int, int, int] | None = None, on_broken: str
         if path.name in ("", ".."):
             path = path.resolve()  # as '.': what is made from it is named after the folder
         return folder.load(path, str(path), image or folder.IMAGE, on_broken)
+    if on_broken != "refuse":
+        raise UsageError(f"--on-broken {on_broken} is for the images of a folder, not for '{name}'; leave it out")
     dataset = _LOADERS[name]()
     if image is not None and image != dataset.image:
         has, wanted = ("x".join(map(str, size)) for size in (dataset.image, image))

@@ -137,6 +137,10 @@ def test_bench_compare_and_report_take_a_bundle_that_was_never_scored(made, tmp_
         (["--calibration", "1.5"], "Invalid value for '--calibration': '1.5' is neither a number of training images"),
         (["--calibration", "-1"], "Invalid value for '--calibration': -1 is not in the range x>=1; give 1 or more"),
         (["--calibration", "synthetic", "--data", "digits", "--qat"], "--qat and --qat-weights need a data set; give"),
+        (
+            ["--calibration", "synthetic", "--data", "digits", "--on-broken", "skip"],
+            "--on-broken is for images, and --calibration synthetic reads none",
+        ),
         (["--calibration", "synthetic"], "--calibration synthetic reads no data set, so '--data auto' cannot choose"),
         (
             ["--calibration", "synthetic", "--data", "digts"],

@@ -103,6 +103,12 @@ def test_a_users_own_data_set(monkeypatch):
         register("digits")(blobs)
 
 
+@pytest.mark.parametrize("name", ["digits", "auto", "cifar10"])
+def test_where_there_are_no_files_none_are_skipped(name, offline):
+    with pytest.raises(UsageError, match=f"--on-broken skip is for the images of a folder, not for '{name}'"):
+        load(name, on_broken="skip")
+
+
 def test_the_data_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("HOME", str(tmp_path))
