@@ -95,6 +95,8 @@ def _read_errors(where: str) -> Iterator[None]:
 
 def check_storage(where: str) -> None:
     """Raise UsageError for a URL of a kind that is not known, or that shows a password."""
+    if not where:
+        raise UsageError(f"--storage '' is no storage (valid: {FORMS})")
     if "://" not in where:
         return
     kind = where.partition(":")[0].partition("+")[0]

@@ -310,6 +310,7 @@ def test_a_worker_whose_interruption_was_swallowed_by_a_library_is_interrupted_a
         (["--target", "table:none.json"], "cannot read table none.json: No such file or directory; make one with"),
         (["--target", "ssh://127.0.0.1:1", "--objective", "accuracy,latency"], "127.0.0.1:1"),
         (["--storage", "redis://host"], "--storage redis://... is no storage (valid: a journal's path, sqlite://..."),
+        (["--storage", ""], "--storage '' is no storage (valid: a journal's path, sqlite://..."),
         (["--storage", "sqlite://"], "--storage sqlite:// is lost when the search ends (valid: sqlite:///PATH)"),
         (["--storage", "mysql://u:p@host/d"], "--storage mysql://... shows a password to everyone on this machine"),
         (["--resume"], "nothing to resume: "),
