@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecnn.errors import EdgeCNNError, UsageError
+from edgecnn.errors import EdgeCNNError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from edgecnn.measure.measurement import Session
@@ -39,10 +39,12 @@ def check_targets(targets: Sequence[str], form: str) -> None:
 def files_of(file: Path, targets: Sequence[str]) -> dict[str, Path]:
     """Where each target's result goes: ``file``, or with several its name with the target's before the suffix.
 
-    Raises UsageError when two would have the same name.
+    Raises UsageError when two would have the same name, OutputError for a folder, which has no name to add one to.
     """
     if len(targets) == 1:
         return {targets[0]: file}
+    if file.is_dir():
+        raise OutputError(f"{file} is a folder; give the name of a file, as {file / 'NAME'}")
     names = {target: re.sub(r"[^A-Za-z0-9@._]+", "-", target.removeprefix("ssh://")).strip("-") for target in targets}
     files = {target: file.with_name(f"{file.stem}.{name}{file.suffix}") for target, name in names.items()}
     if len(set(files.values())) < len(files):

@@ -231,6 +231,8 @@ def test_every_file_failing_exits_with_1(
         (["BUNDLE", "--pin", "99999"], "--pin 99999 names a CPU that this process may not use"),
         (["BUNDLE", "--runs", "0"], "--runs"),
         (["BUNDLE", "--json", "FOLDER/run.json"], "run.json already exists"),
+        (["BUNDLE", "--target", "local", "--target", "emulated:cortex-a72", "--json", ""], ". is a folder; give the"),
+        (["BUNDLE", "--target", "local", "--target", "emulated:cortex-a72", "--json", "/"], "/ is a folder; give the"),
         (["BUNDLE", "--format", "tabel"], "tabel"),
         ([], "BUNDLE_OR_FILE"),
     ],
