@@ -14,13 +14,15 @@ from edgecnn.errors import CheckFailedError, EdgeCNNError, OutputError, Untrustw
 if TYPE_CHECKING:
     from edgecnn.measure.measurement import Session
 
+DIGITS = 9  # of a number, at most: int() refuses thousands of them with an error of its own
 FORMATS = ("table", "json", "csv", "google-benchmark", "github-action")
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
     lowest = 0 if param.name == "pin" else 1
     words = [] if value is None else value.split(",")
-    numbers = tuple(int(word) for word in words if word.strip().isdecimal() and int(word) >= lowest)
+    short = (word for word in words if word.strip().isdecimal() and len(word.strip()) <= DIGITS)
+    numbers = tuple(number for number in map(int, short) if number >= lowest)
     if len(numbers) < len(words) or len(set(numbers)) < len(numbers):
         raise click.BadParameter(f"'{value}' (valid: different whole numbers from {lowest}, with commas)")
     return numbers

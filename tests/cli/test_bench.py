@@ -234,6 +234,7 @@ def test_every_file_failing_exits_with_1(
         (["BUNDLE", "--target", "local", "--target", "emulated:cortex-a72", "--json", ""], ". is a folder; give the"),
         (["BUNDLE", "--target", "local", "--target", "emulated:cortex-a72", "--json", "/"], "/ is a folder; give the"),
         (["BUNDLE", "--format", "tabel"], "tabel"),
+        (["BUNDLE", "--threads", "9" * 5000], "(valid: different whole numbers from 1, with commas)"),
         ([], "BUNDLE_OR_FILE"),
     ],
 )
