@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgecnn.errors import OutputError, OutputExistsError
@@ -46,8 +46,8 @@ def refuse_existing(path: Path, force: bool) -> None:
     if not force and os.path.lexists(path):
         raise OutputExistsError(path)
     there = next(each for each in path.absolute().parents if os.path.lexists(each))
-    with output_errors(path), tempfile.TemporaryFile(dir=there):
-        pass
+    with output_errors(path), tempfile.TemporaryFile(dir=there), suppress(FileNotFoundError):
+        os.lstat(there / f".{path.name}.{8 * '_'}.tmp")  # as long as the name that it is written under first
 
 
 def refuse_existing_file(path: Path, force: bool) -> None:

@@ -233,6 +233,7 @@ def test_every_file_failing_exits_with_1(
         (["BUNDLE", "--json", "FOLDER/run.json"], "run.json already exists"),
         (["BUNDLE", "--target", "local", "--target", "emulated:cortex-a72", "--json", ""], ". is a folder; give the"),
         (["BUNDLE", "--target", "local", "--target", "emulated:cortex-a72", "--json", "/"], "/ is a folder; give the"),
+        (["BUNDLE", "--json", f"FOLDER/{'x' * 245}.json"], ".json: File name too long; choose another place"),
         (["BUNDLE", "--format", "tabel"], "tabel"),
         (["BUNDLE", "--threads", "9" * 5000], "(valid: different whole numbers from 1, with commas)"),
         ([], "BUNDLE_OR_FILE"),
