@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecnn.cli.options import Number, signature_option
+from edgecnn.cli.options import DIGITS, Number, signature_option
 from edgecnn.errors import CheckFailedError, EdgeCNNError, OutputError, UntrustworthyError, UsageError
 
 if TYPE_CHECKING:
     from edgecnn.measure.measurement import Session
 
-DIGITS = 9  # of a number, at most: int() refuses thousands of them with an error of its own
 FORMATS = ("table", "json", "csv", "google-benchmark", "github-action")
 
 

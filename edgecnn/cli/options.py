@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+DIGITS = 9  # of a number in a text, at most
 _DOCUMENT = "edgecnn.json"
 _STREAM = "edgecnn.json_stream"
 
@@ -112,13 +113,18 @@ def _image_size(context: click.Context, parameter: click.Parameter, value: str |
     from edgecnn.runtime.preprocess import LARGEST_SIDE
 
     words = value.split("x")
-    if len(words) not in (1, 2, 3) or not all(word.isdecimal() and int(word) > 0 for word in words):
+    if len(words) not in (1, 2, 3) or not all(map(_is_count, words)):
         raise click.BadParameter(f"'{value}' (valid: HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS, such as 48x64 or 48x64x1)")
     height, width, *channels = map(int, words * 2 if len(words) == 1 else words)
     most = max(COLORS.values())
     if max(height, width) > LARGEST_SIDE or (channels and channels[0] > most):
         raise click.BadParameter(f"'{value}' (valid: up to {LARGEST_SIDE} pixels a side, 1 to {most} channels)")
     return height, width, channels[0] if channels else 3
+
+
+def _is_count(word: str) -> bool:
+    """Whether it is a whole number from 1; int() refuses thousands of digits with an error of its own."""
+    return word.isdecimal() and len(word) <= DIGITS and int(word) > 0
 
 
 image_option = click.option(

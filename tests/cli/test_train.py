@@ -244,7 +244,7 @@ def test_a_folder_goes_from_images_to_a_bundle_in_its_own_size(
     assert "1 of 65 images" in manifest.dataset.note
 
 
-@pytest.mark.parametrize("size", ["28x", "0x28", "28x36x", "big"])
+@pytest.mark.parametrize("size", ["28x", "0x28", "28x36x", "big", "9" * 5000])
 def test_an_image_size_that_is_none_is_refused(size: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert "HEIGHTxWIDTH" in refused(capfd, "--image-size", size)
 
