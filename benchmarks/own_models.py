@@ -259,6 +259,10 @@ def main(words: list[str] | None = None) -> int:
         parser.error("--record keeps what --train makes; give both")
     rows, failures = [], 0
     if options.train is None:
+        there = [row.model for row in known()]
+        unknown = [model for model in options.model if model not in there]
+        if unknown and options.model is not MODELS:
+            parser.error(f"there is no result of {unknown[0]} (valid: {', '.join(there)}); --train makes new ones")
         rows = committed(options.model)
     else:
         dataset = make_data(options.train / "patterns")

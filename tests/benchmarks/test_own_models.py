@@ -116,3 +116,10 @@ def test_a_last_layer_starts_small():
     own_models.start(nn.Sequential(nn.Linear(5, 20), nn.ReLU(), last))
     assert last.weight.std() < 0.02
     assert torch.equal(last.bias, torch.zeros(4))
+
+
+def test_a_model_that_no_result_is_of_is_not_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        own_models.main(["--model", "timm:resnet10t", "timm:resnet10"])
+    out, err = capsys.readouterr()
+    assert out == "" and "there is no result of timm:resnet10 (valid: " in err
