@@ -263,7 +263,7 @@ def _activation(graph_module: fx.GraphModule, name: str) -> ActivationQuantizer:
 
 def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
     """A layer that gives the quantized tensor ``part`` as it is. Raises CheckFailedError where there is none."""
-    source = _behind(graph_module, part, (ActivationQuantizer, Border))
+    source = _behind(graph_module, part, (ActivationQuantizer, AverageQuantizer, Border))
     shape = shape_of(source) if source is not None else ()
     layer: QuantizedConv2d | QuantizedLinear
     if len(shape) == 4:
@@ -278,7 +278,7 @@ def _moved(graph_module: fx.GraphModule, part: fx.Node) -> fx.Node:
         )
     layer.requires_grad_(False)
     # Called the same whether columns were grouped or not, since training does without that.
-    named = _behind(graph_module, part, (ActivationQuantizer, Border, UngroupColumns))
+    named = _behind(graph_module, part, (ActivationQuantizer, AverageQuantizer, Border, UngroupColumns))
     with graph_module.graph.inserting_after(part):
         return graph_module.graph.call_module(add_module(graph_module, f"{named}_moved", layer), (part,))
 

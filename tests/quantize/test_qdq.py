@@ -330,6 +330,20 @@ def test_so_is_one_that_a_float_layer_gave():
     assert boundaries_of(graph_module) == 1
 
 
+def test_so_is_one_that_was_averaged():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.pool = nn.Conv2d(3, 4, 2, stride=2), nn.AvgPool2d(2)
+
+        def forward(self, x):
+            return torch.cat([self.pool(x), self.conv(x)], 1)
+
+    graph_module = insert_quantizers(fold(Net().eval(), ModelArguments(10, 3, (8, 8))))
+    assert order(graph_module) == ["<x>", "pool", "<pool>", "pool_moved", "<cat>", "conv", "<cat>", "<cat>"]
+    assert boundaries_of(graph_module) == 0
+
+
 class JoinedFeatures(nn.Module):
     """What is no image, of a fixed grid, joined with what has another."""
 
