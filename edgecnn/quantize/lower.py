@@ -342,30 +342,38 @@ class _Lowering:
         """Every piece that is used becomes a slice of its own."""
         pieces, source = self.values[self.node], self._source()
         dim = self.kwargs.get("dim", self.args[2] if len(self.args) > 2 else 0)
-        if source is None or not all(user.target is operator.getitem for user in self.node.users):
+        if source is None:
             return
         dim %= pieces[0].ndim
         stops = [sum(piece.shape[dim] for piece in pieces[: index + 1]) for index in range(len(pieces))]
-        for user in list(self.node.users):
-            index: Any = user.args[1]
-            taken = []
-            for number in range(len(pieces))[index] if isinstance(index, slice) else [index]:
+
+        def taken_by(user: fx.Node, numbers: Sequence[int]) -> list[fx.Node]:
+            found = []
+            for number in numbers:
                 layer = Slice(dim, stops[number] - pieces[number].shape[dim], stops[number])
                 name = add_module(self.graph_module, user.name, layer)
                 with self.graph_module.graph.inserting_before(user):
-                    taken.append(self.graph_module.graph.call_module(name, (source,)))
-                self.values[taken[-1]] = pieces[number]
+                    found.append(self.graph_module.graph.call_module(name, (source,)))
+                self.values[found[-1]] = pieces[number]
+            return found
+
+        for user in list(self.node.users):
+            if user.target is not operator.getitem:  # takes all pieces as one, as cat does
+                _replace_by_several(self.node, user, taken_by(user, range(len(pieces))))
+                continue
+            index: Any = user.args[1]
+            taken = taken_by(user, range(len(pieces))[index] if isinstance(index, slice) else [index])
             if isinstance(index, slice):
-                _replace_by_several(user, taken)
+                for each in list(user.users):
+                    _replace_by_several(user, each, taken)
             else:
                 user.replace_all_uses_with(taken[0])
 
 
-def _replace_by_several(node: fx.Node, parts: list[fx.Node]) -> None:
-    """Hand those that take ``node``, a tuple, its parts."""
-    for user in list(node.users):
-        for name in ("args", "kwargs"):
-            setattr(user, name, fx.map_arg(getattr(user, name), lambda each: parts if each is node else each))
+def _replace_by_several(node: fx.Node, user: fx.Node, parts: list[fx.Node]) -> None:
+    """Hand ``user``, which takes ``node``, a tuple, its parts."""
+    for name in ("args", "kwargs"):
+        setattr(user, name, fx.map_arg(getattr(user, name), lambda each: parts if each is node else each))
 
 
 def _sliced(before: Tensor, keys: Sequence[Any]) -> Sequence[nn.Module] | None:

@@ -99,6 +99,7 @@ def folded(function, **layers):
         (lambda x, m: x[:, 1], [Slice, Reshape]),
         (lambda x, m: x[..., -1, :], [Slice, Reshape]),
         (lambda x, m: torch.cat(x.chunk(4, 1)[1:3], 1), [Slice, Slice, torch.cat]),
+        (lambda x, m: torch.cat(x.chunk(2, 1), 2), [Slice, Slice, torch.cat]),
         (lambda x, m: torch.cat([x.split([3, 5], 1)[1], x.split(3, dim=1)[0]], 1), [Slice, Slice, torch.cat]),
         (lambda x, m: m.conv(x) * m.gamma, [nn.Conv2d]),
         (lambda x, m: m.conv(x) * 3, [nn.Conv2d]),
