@@ -92,10 +92,10 @@ def command(
     A bundle stands for all its files. The exit code is 3 when the machine throttled, which makes every figure
     INVALID, and 1 when a file failed; with several targets it is the highest of theirs.
 
-    A board needs an SSH server that takes one of your keys and whose host key you know, and Python 3.11 or later.
-    edgecnn is installed there in a virtual environment below ~/.cache/edgecnn, with LiteRT or what --runtime names, and
-    removed afterwards unless --keep is given. When the connection breaks the bench goes on there, and the same command
-    finds it. EDGECNN_SSH_CONFIG names a file to use instead of your ssh_config.
+    A board needs an SSH server that takes one of your keys and whose host key you know, and a 64-bit Python 3.11 or
+    later with venv. edgecnn is installed there in a virtual environment below ~/.cache/edgecnn, with LiteRT or what
+    --runtime names, and removed afterwards unless --keep is given. When the connection breaks the bench goes on there,
+    and the same command finds it. EDGECNN_SSH_CONFIG names a file to use instead of your ssh_config.
     """
     from edgecnn.cli import several
     from edgecnn.cli.progress import Progress

@@ -29,7 +29,7 @@ formats_option = click.option(
     "formats",
     default="tflite,torchscript,onnx",
     show_default=True,
-    help="With commas. Only static_w8a8 also has quantized TorchScript and ONNX files.",
+    help="Of tflite, torchscript and onnx, with commas. Only static_w8a8 is also quantized in the last two.",
 )
 passes_option = click.option(
     "--passes", metavar="NAMES", help="Rewrites of the TFLite graph, with commas, or 'none'. Default: fastest on x86."

@@ -55,7 +55,7 @@ VERBS = {
     "profile": Verb("edgecnn.cli.profile:command", "Time a TFLite file operation by operation."),
     "debug": Verb("edgecnn.cli.debug:command", "Tell which layer of a quantized bundle loses what, and why."),
     "compare-runs": Verb("edgecnn.cli.compare_runs:command", "Hold a result file of bench against an older one."),
-    "report": Verb("edgecnn.cli.report:command", "Turn results of bench into a page, Markdown or pictures."),
+    "report": Verb("edgecnn.cli.report:command", "Turn results of bench and profile into HTML, Markdown or PNG."),
     "deploy": Verb("edgecnn.cli.deploy:command", "Put a bundle on a board, test it there, and go back if need be."),
     "wheelhouse": Verb("edgecnn.cli.wheelhouse:command", "Fetch all wheels that install edgecnn on a board offline."),
     "doctor": Verb("edgecnn.cli.doctor:command", "Tell what works on this machine and how to mend the rest."),

@@ -209,7 +209,7 @@ broken_option = click.option(
 )
 
 out_option = click.option(
-    "--out", metavar="PATH", type=click.Path(path_type=Path), help="Where to write; default: a name after the model."
+    "--out", metavar="PATH", type=click.Path(path_type=Path), help="The bundle's folder. Default: MODEL-DATA-RECIPE."
 )
 
 force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")

@@ -12,7 +12,7 @@ from edgecnn.errors import UntrustworthyError
 
 
 @click.command(name="profile")
-@click.argument("path", metavar="FILE_OR_BUNDLE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE_OR_FILE", type=click.Path(path_type=Path))
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the engine.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at once.")
 @click.option("--runs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs, each a new process.")

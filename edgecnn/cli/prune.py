@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     help="Channels of a layer come down to a multiple of this, or, where it has few, of its half or quarter.",
 )  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), help="Of the last step; the others have a tenth. Default: 20.")
-@click.option("--learning-rate", type=float, help="Peak of each step. Default: as for 'edgecnn train'.")
+@click.option("--learning-rate", type=float, help="Peak of each step. Default: what suits the weights' optimizer.")
 @click.option("--batch-size", type=click.IntRange(1), help="Images of a training step. Default: 256.")
 @teacher_option
 @click.option(
     "--distillation", type=float,
     help="Share of the loss that is the teacher's or, without one, the unpruned network's. Default: 0.5.",
 )  # fmt: skip
-@click.option("--views", type=click.IntRange(0), help=VIEWS)
+@click.option("--views", type=click.IntRange(0), help=f"{VIEWS} Default: 0.")
 @click.option("--validation", type=float, help="Fraction held out, as in training these weights; test is not used.")
 @click.option("--seed", type=int, help="Default: 0.")
 @click.option("--precision", help="float32 or bfloat16. Default: float32.")

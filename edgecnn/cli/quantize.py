@@ -50,7 +50,7 @@ class Calibration(click.ParamType):
 @click.command(name="quantize")
 @source_options
 @click.option(
-    "--recipe", default="static_w8a8", show_default=True, help=f"{', '.join(each.name for each in QUANTIZED)}."
+    "--recipe", default="static_w8a8", show_default=True, help=f"One of {', '.join(each.name for each in QUANTIZED)}."
 )
 @formats_option
 @passes_option
@@ -76,8 +76,8 @@ class Calibration(click.ParamType):
 @click.option(
     "--mirrored",
     is_flag=True,
-    help="Files that look at each image and its mirror image and give the mean of the logits: more often right, no "
-    "larger, half as fast.",
+    help="Files that look at each image and its mirror image and give the mean of the logits: more often right, half "
+    "as fast, a kilobyte larger.",
 )
 @float_options
 @click.option(

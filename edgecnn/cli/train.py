@@ -51,12 +51,12 @@ DISTILLATION = 0.5
     "whole or pruned to a target: cifar10:macs:0.5.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/MODEL-DATA.")
-@click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=60, show_default=True, help="Passes over the images.")
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images a step, in all.")
 @click.option("--optimizer", default="muon", show_default=True, help="muon, sgd or adamw.")
 @click.option("--learning-rate", type=float, help="Peak, after warm-up. Default: 0.05; sgd 0.1, adamw 0.003.")
-@click.option("--weight-decay", type=float, help="Default: 0.05; sgd, whose decay is part of the gradient, 0.0005.")
-@click.option("--label-smoothing", type=float, default=0.1, show_default=True)
+@click.option("--weight-decay", type=float, help="Default: 0.05; sgd 0.0005, since its decay is part of the gradient.")
+@click.option("--label-smoothing", type=float, default=0.1, show_default=True, help="0 leaves labels as they are.")
 @teacher_option
 @click.option("--distillation", type=float, help="Share of the loss that is the teacher's. Default: 0.5 with one.")
 @click.option(
@@ -74,7 +74,7 @@ DISTILLATION = 0.5
 @click.option("--precision", default=AUTO, show_default=True, help="auto (bfloat16 on CUDA), float32 or bfloat16.")
 @compile_option(default=False)
 @click.option("--validation", type=float, default=0.0, show_default=True, help="Fraction held out; test is not used.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives another training.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder.")
 @force_option
@@ -131,10 +131,10 @@ def command(
     if distillation is None:
         distillation = DISTILLATION if teachers else 0.0
     elif not teachers:
-        raise UsageError("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
+        raise UsageError("--distillation is the share of a teacher; give --teacher NAME or FILE")
     check_heard(teachers, distillation)
     if settings["views"] and not teachers:
-        raise UsageError("--views is for a teacher's answers; give --teacher FILE, the weights of one")
+        raise UsageError("--views is for a teacher's answers; give --teacher NAME or FILE")
     if precision not in (AUTO, *PRECISIONS):
         raise UnknownNameError("precision", precision, (AUTO, *PRECISIONS))
     if precision == AUTO:

@@ -90,7 +90,7 @@ def test_a_crash_of_the_engine_is_one_line(
         (["FILE", "--runs", "0"], "--runs"),
         (["FILE", "--batch", "0"], "--batch"),
         (["FILE.onnx"], "none of the 1 files can run in litert"),
-        ([], "FILE_OR_BUNDLE"),
+        ([], "BUNDLE_OR_FILE"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_one_line(

@@ -407,7 +407,7 @@ def test_what_cannot_teach_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert f"{cifar10} is a teacher for the 10 classes of cifar10, not for the 10 of digits" in line
     assert "cannot read weights" in refused(capfd, "--teacher", str(tmp_path / "none"), "--out", str(tmp_path / "run"))
     line = refused(capfd, "--distillation", "0.5")
-    assert line.endswith("--distillation is the share of a teacher; give --teacher FILE, the weights of one")
+    assert line.endswith("--distillation is the share of a teacher; give --teacher NAME or FILE")
     line = refused(capfd, "--teacher", str(cifar10), "--distillation", "2")
     assert "distillation is 2.0, but must be a share of the loss: 0 to 1" in line
     line = refused(capfd, "--teacher", "mod_cnn", "--distillation", "0", "--out", str(tmp_path / "run"))

@@ -206,4 +206,4 @@ def test_views_without_a_teacher_are_refused(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(UsageError, match="views is 2, but views are for a teacher's answers"):
         train("lenet", small.dataset(), replace(RECIPE, distillation=0.0), tmp_path, device="cpu")
     assert main(["train", "--model", "lenet", "--data", "digits", "--views", "2"]) == 2
-    assert "--views is for a teacher's answers; give --teacher FILE" in capsys.readouterr().err
+    assert "--views is for a teacher's answers; give --teacher NAME or FILE" in capsys.readouterr().err
