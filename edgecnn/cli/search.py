@@ -52,7 +52,7 @@ POLL = 0.5  # seconds between two looks at what workers did
 @broken_option
 @click.option("--trials", type=click.IntRange(1), default=60, show_default=True, help="In all, whoever tries them.")
 @click.option("--epochs", type=click.IntRange(2), default=9, show_default=True, help="Of a trial that is not stopped.")
-@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images a step.")
 @click.option(
     "--validation", type=float, default=0.1, show_default=True, help="Share of the training images that judge."
 )
@@ -69,7 +69,7 @@ POLL = 0.5  # seconds between two looks at what workers did
 @click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
 @compile_option(default=False)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed tries other designs.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of journal and page. Default: runs/search-DATA.")
 @click.option(
     "--build-table", "build_table", type=click.Path(path_type=Path),
