@@ -30,6 +30,7 @@ IDENTITIES = (
 # Nor in these, where it was of that type before.
 CASTS = ("to", "float", "type", "type_as", "_to_copy")
 RESHAPES = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view")
+EXPANDS = ("expand", "expand_as", "broadcast_to")
 BINARY = {
     "add": operator.add, "iadd": operator.add, "mul": operator.mul, "imul": operator.mul, "multiply": operator.mul,
     "sub": operator.sub, "isub": operator.sub, "subtract": operator.sub, "rsub": operator.sub,
@@ -196,6 +197,8 @@ class _Lowering:
             return ()
         if self.name in CASTS:
             return () if before.dtype == after.dtype else None
+        if self.name in EXPANDS:
+            return () if before.ndim == after.ndim and all(map(self._expands, self.node.users)) else None
         if self.name in RESHAPES:
             return self._reshape(before, after)
         if self.name in ("permute", "transpose", "swapaxes"):
@@ -203,6 +206,11 @@ class _Lowering:
         if self.name in ("mean", "slice", "getitem", "div", "truediv"):
             return getattr(self, f"_{self.name}")(before)
         return self._table(before)
+
+    def _expands(self, user: fx.Node) -> bool:
+        """Whether ``user`` itself repeats what it takes to this node's shape, as arithmetic with such a tensor does."""
+        others = [self.values[each] for each in user.all_input_nodes if each is not self.node]
+        return _name(user) in BINARY and [each.shape for each in others] == [self.values[self.node].shape]
 
     def _source(self) -> fx.Node | None:
         first = self.args[0] if self.args else None
