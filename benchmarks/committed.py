@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Results:
         except EdgeCNNError as error:
             print(f"{self.path.stem}: error: {error}", file=sys.stderr)
             return error.exit_code
-        shown = [row for row in rows.values() if all(row[name] in values for name, values in meant.items())]
+        shown = _those(rows.values(), meant)
         print(json.dumps(shown, indent=2) if options.json else self.text(shown))
         return 0
 
@@ -89,7 +89,7 @@ class Results:
 
         return self.main(parser, rows, words)
 
-    def _check_there(self, parser: argparse.ArgumentParser, meant: dict[str, Sequence[Any]]) -> None:
+    def _check_there(self, parser: argparse.ArgumentParser, meant: Mapping[str, Sequence[Any]]) -> None:
         """Raise UsageError where there is no row of what is ``meant``, or none of a value that was given."""
         rows = self.rows()
         for name, values in meant.items():
@@ -98,7 +98,7 @@ class Results:
                 if value not in known:
                     there = ", ".join(map(str, known)) or "none"
                     raise UsageError(f"there is no result of {name} {value} (valid: {there}); --measure makes new ones")
-        if not any(all(row[name] in values for name, values in meant.items()) for row in rows):
+        if not _those(rows, meant):
             raise UsageError(f"there is no result of all this together ({', '.join(meant)}); ask for less")
 
     def _by_key(self) -> dict[tuple[Any, ...], Row]:
@@ -115,3 +115,8 @@ class Results:
 def shown_decibels(value: float | None) -> str:
     """A ratio in dB; None is that of no noise at all."""
     return "exact" if value is None else f"{value:.2f}"
+
+
+def _those(rows: Iterable[Row], meant: Mapping[str, Sequence[Any]]) -> list[Row]:
+    """The rows that have one of the values which are ``meant``, of each name."""
+    return [row for row in rows if all(row[name] in values for name, values in meant.items())]

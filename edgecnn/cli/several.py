@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecnn.errors import EdgeCNNError, OutputError, UsageError
+from edgecnn.errors import EdgeCNNError, UsageError
+from edgecnn.runtime.files import refuse_folder
 
 if TYPE_CHECKING:
     from edgecnn.measure.measurement import Session
@@ -43,8 +44,7 @@ def files_of(file: Path, targets: Sequence[str]) -> dict[str, Path]:
     """
     if len(targets) == 1:
         return {targets[0]: file}
-    if file.is_dir():
-        raise OutputError(f"{file} is a folder; give the name of a file, as {file / 'NAME'}")
+    refuse_folder(file)
     names = {target: re.sub(r"[^A-Za-z0-9@._]+", "-", target.removeprefix("ssh://")).strip("-") for target in targets}
     files = {target: file.with_name(f"{file.stem}.{name}{file.suffix}") for target, name in names.items()}
     if len(set(files.values())) < len(files):

@@ -53,6 +53,11 @@ def refuse_existing(path: Path, force: bool) -> None:
 def refuse_existing_file(path: Path, force: bool) -> None:
     """The same for what will be a file: not even ``force`` puts one in the place of a folder."""
     refuse_existing(path, force)
+    refuse_folder(path)
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise OutputError for a folder where a file is to be."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file, as {path / 'NAME'}")
 
